@@ -1,0 +1,332 @@
+package encsession
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fernet/fernet-go"
+)
+
+// The layout of an envelope of version 1: what Go writes, and RedisSession and SQLAlchemySession of the Python
+// SDK too.
+const (
+	envelopeHead = `{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"`
+	envelopeTail = `"}`
+)
+
+// envelopeHeadSpaced is how the SQLite sessions of the Python SDK write envelopeHead.
+const envelopeHeadSpaced = `{"__enc__": 1, "v": 1, "kid": "hkdf-v1", "payload": "`
+
+// Sizes of a token before base64, from the Fernet spec: version, time, IV, ciphertext, HMAC.
+const (
+	tokenVersion  = 0x80
+	tokenPrefix   = 1 + 8                                     // version and time
+	tokenOverhead = tokenPrefix + aes.BlockSize + sha256.Size // all but the ciphertext
+)
+
+// maxClockSkew is how many seconds ahead of the clock a token may be, as in pyca/cryptography.
+const maxClockSkew = 60
+
+// NoExpiry as a TTL means that items are readable whatever their age, those sealed in the future included.
+const NoExpiry time.Duration = -1
+
+// Sealer seals and opens the items of one session, whatever stores them: it turns items into envelopes and back.
+// EncryptedSession is made of a Sealer and a Session. A Sealer is immutable, safe for concurrent use, and never
+// shows a key, however it is printed. NewSealer makes one; the zero Sealer returns errors.
+type Sealer struct {
+	sessionID string
+	ttl       int64 // in seconds; negative for NoExpiry
+
+	// keys returns the keys of the session: the current one and then the read keys. It is a func for the
+	// reason given at Key.
+	keys func() []*fernet.Key
+}
+
+// NewSealer returns the Sealer of a session. It seals under the key that is derived from key and sessionID, and
+// opens with that and with what is derived from readKeys.
+//
+// The TTL is in whole seconds, at least one, or NoExpiry. The session ID must not be empty, must be UTF-8, and
+// must not hold U+0000.
+func NewSealer(sessionID string, ttl time.Duration, key Key, readKeys ...Key) (*Sealer, error) {
+	s, err := newSealer(sessionID, ttl, key, readKeys)
+	if err != nil {
+		return nil, fmt.Errorf("encsession: NewSealer: %w", err)
+	}
+	return s, nil
+}
+
+func newSealer(sessionID string, ttl time.Duration, key Key, readKeys []Key) (*Sealer, error) {
+	if err := checkSessionID(sessionID); err != nil {
+		return nil, err
+	}
+	s := &Sealer{sessionID: sessionID, ttl: int64(ttl / time.Second)}
+	if ttl == NoExpiry {
+		s.ttl = -1
+	} else if ttl < time.Second || ttl%time.Second != 0 {
+		return nil, fmt.Errorf("TTL of %v is neither NoExpiry nor whole seconds, at least one", ttl)
+	}
+	current, err := key.derive(sessionID)
+	if err != nil {
+		return nil, err
+	}
+	keys := []*fernet.Key{current}
+	for i, readKey := range readKeys {
+		derived, err := readKey.derive(sessionID)
+		if err != nil {
+			return nil, fmt.Errorf("read key %d: %w", i, err)
+		}
+		keys = append(keys, derived)
+	}
+	s.keys = func() []*fernet.Key { return keys }
+	return s, nil
+}
+
+// check returns an error for a Sealer that NewSealer did not make.
+func (s *Sealer) check() error {
+	if s == nil || s.keys == nil {
+		return errors.New("this Sealer was not made by NewSealer")
+	}
+	return nil
+}
+
+// Seal returns the envelope of an item, sealed now under the current key. The item is sealed byte for byte; one
+// that looks like an envelope itself is sealed like any other. What is not a JSON object in valid UTF-8 is an
+// ErrInvalidItem.
+func (s *Sealer) Seal(item Item) (Item, error) {
+	err := s.check()
+	if err == nil {
+		item, err = s.seal(item)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encsession: Seal: %w", err)
+	}
+	return item, nil
+}
+
+func (s *Sealer) seal(item Item) (Item, error) {
+	if !isObject(item) {
+		return nil, ErrInvalidItem
+	}
+	return s.sealAt(item, time.Now())
+}
+
+func (s *Sealer) sealAt(payload []byte, sealed time.Time) (Item, error) {
+	token, err := fernet.EncryptAndSignAtTime(payload, s.keys()[0], sealed)
+	if err != nil {
+		return nil, fmt.Errorf("no randomness: %w", err)
+	}
+	return slices.Concat([]byte(envelopeHead), token, []byte(envelopeTail)), nil
+}
+
+// Open returns the item in an envelope that the current key or a read key opens. With every error the item is
+// nil. The errors are ErrExpired and ErrFuture for an authentic envelope, by the TTL and the clock;
+// ErrUndecryptable; ErrMalformed; and ErrPlaintext for an item that is not an envelope.
+//
+// Age is counted as pyca/cryptography counts it, in whole seconds of Unix time: an item has expired when
+// now > sealed + TTL, and is from the future when sealed > now + 60.
+func (s *Sealer) Open(stored Item) (Item, error) {
+	err := s.check()
+	var item Item
+	if err == nil {
+		item, err = s.open(stored, time.Now())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encsession: Open: %w", err)
+	}
+	return item, nil
+}
+
+func (s *Sealer) open(stored Item, now time.Time) (Item, error) {
+	t, err := s.authenticate(stored)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.judgeAge(t.sealed, now); err != nil {
+		return nil, err
+	}
+	if !isObject(t.payload) {
+		return nil, fmt.Errorf("%w: authentic, but its payload is not a JSON object", ErrMalformed)
+	}
+	return t.payload, nil
+}
+
+// Reseal returns the same payload sealed under the current key, with the time of the old envelope, and true,
+// where a read key opens the envelope. Where the current key opens it, Reseal returns a copy of it and false. It
+// does not look at the age, and it takes an authentic payload that is not JSON as it is. The errors are
+// ErrUndecryptable, ErrMalformed and ErrPlaintext; with each, sealed is nil.
+func (s *Sealer) Reseal(stored Item) (sealed Item, changed bool, err error) {
+	err = s.check()
+	if err == nil {
+		sealed, changed, err = s.reseal(stored)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("encsession: Reseal: %w", err)
+	}
+	return sealed, changed, nil
+}
+
+func (s *Sealer) reseal(stored Item) (Item, bool, error) {
+	t, err := s.authenticate(stored)
+	if err != nil {
+		return nil, false, err
+	}
+	if t.key == 0 {
+		return bytes.Clone(stored), false, nil
+	}
+	sealed, err := s.sealAt(t.payload, time.Unix(int64(t.sealed), 0)) // fernet-go converts back to unsigned
+	return sealed, true, err
+}
+
+// opened is what an authentic token holds.
+type opened struct {
+	payload []byte
+	sealed  uint64 // Unix time in seconds
+	key     int    // which key opened it: 0 the current one, i the read key i-1
+}
+
+// authenticate opens an envelope whatever its age and payload. Its errors are ErrUndecryptable, ErrMalformed
+// and ErrPlaintext.
+func (s *Sealer) authenticate(stored Item) (opened, error) {
+	token, err := findToken(stored)
+	if err != nil {
+		return opened{}, err
+	}
+	sealed, size, err := parseToken(token)
+	if err != nil {
+		return opened{}, err
+	}
+	keys := s.keys()
+	for i := range keys {
+		payload := fernet.VerifyAndDecrypt(token, 0, keys[i:i+1]) // a TTL of 0: age is judged elsewhere
+		if payload == nil {
+			continue
+		}
+		// fernet-go takes any length of padding; pyca/cryptography refuses all but these, and so do we.
+		if padding := size - tokenOverhead - len(payload); padding < 1 || padding > aes.BlockSize {
+			break
+		}
+		return opened{payload: slices.Clip(payload), sealed: sealed, key: i}, nil
+	}
+	return opened{}, ErrUndecryptable
+}
+
+// judgeAge returns ErrExpired, ErrFuture or nil. The time of sealing is unsigned and can be any number.
+func (s *Sealer) judgeAge(sealed uint64, now time.Time) error {
+	clock := uint64(max(now.Unix(), 0))
+	switch {
+	case s.ttl < 0:
+		return nil
+	case sealed > clock+maxClockSkew:
+		return ErrFuture
+	case clock > sealed+uint64(s.ttl): // no overflow: sealed is no more than a minute ahead here
+		return ErrExpired
+	}
+	return nil
+}
+
+// findToken returns the token in a stored item, which is canonical base64 and may be a part of stored. The errors
+// are ErrPlaintext, for an item that is not an envelope, and ErrMalformed.
+func findToken(stored Item) ([]byte, error) {
+	if token, ok := cutLayout(stored); ok {
+		return token, nil
+	}
+
+	if !startsObject(stored) || !utf8.Valid(stored) {
+		return nil, fmt.Errorf("%w: not a JSON object in valid UTF-8", ErrMalformed)
+	}
+	var members map[string]json.RawMessage // exact names; the last of duplicates, as in Python
+	if err := json.Unmarshal(stored, &members); err != nil {
+		return nil, fmt.Errorf("%w: not JSON", ErrMalformed)
+	}
+	marker, ok := members["__enc__"]
+	if !ok {
+		return nil, ErrPlaintext
+	}
+	if string(marker) != "1" {
+		return nil, fmt.Errorf("%w: __enc__ is not 1", ErrMalformed)
+	}
+	if string(members["v"]) != "1" {
+		return nil, fmt.Errorf("%w: v is not 1", ErrMalformed)
+	}
+	if kid, ok := decodeString(members["kid"]); !ok || kid != "hkdf-v1" {
+		return nil, fmt.Errorf("%w: kid is not hkdf-v1", ErrMalformed)
+	}
+	token, ok := decodeString(members["payload"])
+	if !ok {
+		return nil, fmt.Errorf("%w: payload is not a string", ErrMalformed)
+	}
+	if !isBase64([]byte(token)) {
+		return nil, fmt.Errorf("%w: token is not canonical base64", ErrMalformed)
+	}
+	return []byte(token), nil
+}
+
+// cutLayout finds the token in the exact layouts that Go and Python write. It only ever accepts: where it says
+// no, the item may still be an envelope.
+func cutLayout(stored Item) ([]byte, bool) {
+	rest, ok := bytes.CutPrefix(stored, []byte(envelopeHead))
+	if !ok {
+		rest, ok = bytes.CutPrefix(stored, []byte(envelopeHeadSpaced))
+	}
+	if !ok {
+		return nil, false
+	}
+	token, ok := bytes.CutSuffix(rest, []byte(envelopeTail))
+	return token, ok && isBase64(token)
+}
+
+// decodeString decodes a JSON string; anything else, nothing and null included, is not ok.
+func decodeString(raw json.RawMessage) (s string, ok bool) {
+	if len(raw) == 0 || raw[0] != '"' {
+		return "", false
+	}
+	return s, json.Unmarshal(raw, &s) == nil
+}
+
+// parseToken checks the size and version of a token in canonical base64, without which fernet-go may panic. It
+// returns the time of sealing, which is not authenticated yet, and the size of the token before base64. The error
+// is an ErrMalformed.
+func parseToken(token []byte) (sealed uint64, size int, err error) {
+	size = len(token)/4*3 - bytes.Count(token[len(token)-2:], []byte("="))
+	if ciphertext := size - tokenOverhead; ciphertext < aes.BlockSize || ciphertext%aes.BlockSize != 0 {
+		return 0, 0, fmt.Errorf("%w: token of %d bytes", ErrMalformed, size)
+	}
+	var prefix [tokenPrefix]byte
+	if _, err := base64.URLEncoding.Decode(prefix[:], token[:tokenPrefix/3*4]); err != nil || prefix[0] != tokenVersion {
+		return 0, 0, fmt.Errorf("%w: token version is not %#x", ErrMalformed, tokenVersion)
+	}
+	return binary.BigEndian.Uint64(prefix[1:]), size, nil
+}
+
+// isBase64 reports whether b is URL-safe base64 (RFC 4648, section 5) in its one canonical form: padded, without
+// line breaks, the unused bits of the last character zero.
+func isBase64(b []byte) bool {
+	if len(b) == 0 || len(b)%4 != 0 {
+		return false
+	}
+	for _, c := range b[:len(b)-4] {
+		if !base64url[c] {
+			return false
+		}
+	}
+	var last [3]byte
+	_, err := base64.URLEncoding.Strict().Decode(last[:], b[len(b)-4:])
+	return err == nil
+}
+
+// base64url says which bytes are of the alphabet of URL-safe base64.
+var base64url = func() (member [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
+		member[c] = true
+	}
+	return member
+}()

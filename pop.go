@@ -1,0 +1,127 @@
+package encsession
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// maxMisses is how often PopItem lets a store say that the item which it has just returned is not there, before it
+// takes the store for broken instead of looking for that item again.
+const maxMisses = 16
+
+// pop removes the newest readable item and returns it with the drops to report, also where there is an error.
+func (s *EncryptedSession) pop(ctx context.Context) (Item, []Drop, error) {
+	if replacer, ok := s.store.(Replacer); ok {
+		item, drops, err := s.popInPlace(ctx, replacer)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return item, drops, err
+		}
+		// A decorator whose own store cannot replace: nothing has been changed.
+	}
+	return s.popFromEnd(ctx)
+}
+
+// popInPlace pops through Replacer. Where another client was faster, it looks again.
+func (s *EncryptedSession) popInPlace(ctx context.Context, replacer Replacer) (Item, []Drop, error) {
+	var missed Item
+	for misses := 0; ; {
+		found, err := s.newest(ctx, 1, readable)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(found) == 0 || !readable(found[len(found)-1]) {
+			return nil, s.drops(found), nil
+		}
+		top := found[len(found)-1]
+		removed, err := replacer.ReplaceItems(ctx, []Item{top.stored}, []Item{nil})
+		if err != nil {
+			return nil, nil, fmt.Errorf("store: %w", err)
+		}
+		if removed > 0 {
+			return top.item, s.drops(found), nil
+		}
+		if !bytes.Equal(missed, top.stored) {
+			missed, misses = top.stored, 0
+		}
+		if misses++; misses == maxMisses {
+			return nil, nil, atPosition(len(found)-1, errors.New("store returns it but does not find it to replace it"))
+		}
+	}
+}
+
+// popFromEnd pops with the four methods of Session alone. It looks at the store before every pop, and starts again
+// where another client has changed the end meanwhile.
+func (s *EncryptedSession) popFromEnd(ctx context.Context) (Item, []Drop, error) {
+	select {
+	case s.popping <- struct{}{}:
+		defer func() { <-s.popping }()
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+
+	var drops []Drop // of what has been removed
+	for {
+		// The items to remove: expired ones and then, last, the readable one.
+		found, err := s.newest(ctx, 1, func(j judged) bool { return !expired(j) })
+		if err != nil {
+			return nil, drops, err
+		}
+		if len(found) == 0 || expired(found[len(found)-1]) {
+			return nil, append(drops, s.drops(found)...), nil
+		}
+		if last := len(found) - 1; !readable(found[last]) {
+			return nil, drops, fmt.Errorf("%w: store %T cannot remove an item from below another: %w",
+				errors.ErrUnsupported, s.store, atPosition(last, found[last].err))
+		}
+		for _, expected := range found {
+			popped, err := s.popIfKnown(ctx, expected)
+			if err != nil {
+				return nil, drops, err
+			}
+			if popped.stored == nil {
+				break
+			}
+			if readable(popped) {
+				return popped.item, drops, nil
+			}
+			drops = append(drops, s.drop(0, popped.err))
+		}
+	}
+}
+
+// popIfKnown looks at the end of the store and pops it if it is readable or expired. It returns what it has removed,
+// or the zero value where it has removed nothing. The item expected there need not be judged again.
+func (s *EncryptedSession) popIfKnown(ctx context.Context, expected judged) (judged, error) {
+	judge := func(stored Item) judged {
+		if bytes.Equal(stored, expected.stored) {
+			return expected
+		}
+		return s.judge(stored, time.Now())
+	}
+	end, err := s.store.GetItems(ctx, 1)
+	if err != nil {
+		return judged{}, fmt.Errorf("store: %w", err)
+	}
+	if len(end) == 0 || !removable(judge(end[len(end)-1])) {
+		return judged{}, nil
+	}
+	stored, err := s.store.PopItem(ctx)
+	if err != nil {
+		return judged{}, fmt.Errorf("store: %w", err)
+	}
+	popped := judge(stored)
+	if stored == nil || removable(popped) {
+		return popped, nil
+	}
+	// Another client changed the end between look and pop.
+	if err := s.store.AddItems(context.WithoutCancel(ctx), stored); err != nil {
+		return judged{}, fmt.Errorf("store did not take back an item that is not readable (%w): %w", popped.err, err)
+	}
+	return judged{}, nil
+}
+
+// removable reports whether an item may be popped where popping is all that the store can do.
+func removable(j judged) bool { return readable(j) || expired(j) }

@@ -1,0 +1,118 @@
+package encsession
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Item is one item of a conversation (a message, a tool call, a tool's output, a piece of reasoning): a JSON
+// object in UTF-8, of at most 10,000 levels of nesting, which is what encoding/json reads. It is an alias, so
+// that a store can implement Session without importing this package.
+type Item = json.RawMessage
+
+// Session is the history of one conversation. This comment is the specification that a store implements; the
+// package sessiontest checks a store against it.
+//
+// Methods are safe for concurrent use, through one handle and through several handles on one session. Item
+// slices that are passed in are not kept or changed after the method returns; slices that are returned belong
+// to the caller, who may change them. A context that is done makes a method return its error (errors.Is finds
+// it) and change nothing. Where a method returns an error, it has changed nothing; only where a connection breaks
+// in the middle of a commit may the outcome be open.
+//
+// Two different session IDs are two sessions that never see each other's items, even where the IDs differ
+// only by case, accents, Unicode normal form or a trailing space. A store that cannot hold an ID returns an
+// error from every method; it never stores under another ID.
+type Session interface {
+	// SessionID returns the ID of the session. It never changes.
+	SessionID() string
+
+	// GetItems returns the newest limit items of the session, in the order in which they were added, so that
+	// the newest comes last. A limit of 0 or less means all items. It returns fewer items than limit only
+	// when there are no more: a store must not cap the number by itself. A session without items, or one that
+	// nobody has written to yet, gives an empty slice and no error. Items come back as JSON equal to what was
+	// added; a store may change white space and the order of members, but not the value of a number.
+	GetItems(ctx context.Context, limit int) ([]Item, error)
+
+	// AddItems appends items to the session in the order given: all of them or, with an error, none. Items of
+	// concurrent calls are not mixed with one another. An item that is not JSON is an error. No items is not.
+	AddItems(ctx context.Context, items ...Item) error
+
+	// PopItem removes the newest item and returns it. It returns nil and no error when there is none. Under
+	// concurrent calls each item comes back once.
+	PopItem(ctx context.Context) (Item, error)
+
+	// ClearSession removes all items of the session, which can be used again afterwards. Clearing a session
+	// without items is no error.
+	ClearSession(ctx context.Context) error
+}
+
+// Replacer is an optional capability of a Session: it changes stored items in place. EncryptedSession needs it
+// to remove the newest readable item from below unreadable ones.
+//
+// A decorator round a Session implements Replacer by forwarding to the store underneath, and returns an error
+// that wraps errors.ErrUnsupported where that store is not a Replacer. What is said at Session of concurrency,
+// contexts, errors and slices goes for ReplaceItems too.
+type Replacer interface {
+	// ReplaceItems replaces stored items: old[i] becomes new[i] in the same place, and a nil new[i] removes it.
+	//
+	// Each old[i] matches at most one stored item: the newest one whose bytes equal old[i], as GetItems
+	// returned it, and that no earlier pair matched. Bytes are compared, not collated text and not JSON
+	// values. Pairs without a match are passed over. All pairs are matched against the items as they were
+	// before the call, and the whole is one atomic step.
+	//
+	// Slices of unequal length, or a new[i] that is neither nil nor JSON, are an error and change nothing. The
+	// result is the number of pairs that matched.
+	ReplaceItems(ctx context.Context, old, new []Item) (int, error)
+}
+
+// isObject reports whether b is a JSON object in valid UTF-8, which encoding/json by itself does not require.
+func isObject(b []byte) bool {
+	return startsObject(b) && utf8.Valid(b) && json.Valid(b)
+}
+
+// startsObject reports whether b, if it is JSON, is a JSON object.
+func startsObject(b []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{"))
+}
+
+// matchItems finds the partner of each old item among items, which are oldest first, by the rule of
+// Replacer.ReplaceItems. It returns an index into items for each old item, or -1.
+func matchItems(items, old []Item) []int {
+	wanted := make(map[string][]int, len(old)) // indices of the items that have these bytes
+	for _, item := range old {
+		wanted[string(item)] = nil
+	}
+	for i, item := range items {
+		if indices, ok := wanted[string(item)]; ok {
+			wanted[string(item)] = append(indices, i)
+		}
+	}
+	matches := make([]int, len(old))
+	for i, item := range old {
+		matches[i] = -1
+		if indices := wanted[string(item)]; len(indices) > 0 {
+			last := len(indices) - 1
+			matches[i], wanted[string(item)] = indices[last], indices[:last]
+		}
+	}
+	return matches
+}
+
+// checkReplacement checks the arguments of ReplaceItems.
+func checkReplacement(old, new []Item) error {
+	if len(old) != len(new) {
+		return fmt.Errorf("%d old items and %d new ones", len(old), len(new))
+	}
+	for i, item := range new {
+		if item != nil && !isObject(item) {
+			return fmt.Errorf("new item %d: %w", i, ErrInvalidItem)
+		}
+	}
+	return nil
+}
+
+var errNoSession = errors.New("no session")
