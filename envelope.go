@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/fernet/fernet-go"
 )
@@ -240,12 +239,9 @@ func findToken(stored Item) ([]byte, error) {
 		return token, nil
 	}
 
-	if !startsObject(stored) || !utf8.Valid(stored) {
-		return nil, fmt.Errorf("%w: not a JSON object in valid UTF-8", ErrMalformed)
-	}
 	var members map[string]json.RawMessage // exact names; the last of duplicates, as in Python
-	if err := json.Unmarshal(stored, &members); err != nil {
-		return nil, fmt.Errorf("%w: not JSON", ErrMalformed)
+	if !isObject(stored) || json.Unmarshal(stored, &members) != nil {
+		return nil, fmt.Errorf("%w: not a JSON object in valid UTF-8", ErrMalformed)
 	}
 	marker, ok := members["__enc__"]
 	if !ok {

@@ -47,7 +47,10 @@ func WithReadKeys(keys ...Key) Option {
 func WithSessionID(sessionID string) Option {
 	return func(c *config) error {
 		c.sessionID = sessionID
-		return checkSessionID(sessionID)
+		if err := checkSessionID(sessionID); err != nil {
+			return fmt.Errorf("WithSessionID: %w", err)
+		}
+		return nil
 	}
 }
 
@@ -77,7 +80,7 @@ func WithStrictReads() Option {
 func WithDropHandler(handle func(context.Context, Drop)) Option {
 	return func(c *config) error {
 		if handle == nil {
-			return errors.New("handler is nil")
+			return errors.New("WithDropHandler: handler is nil")
 		}
 		c.onDrop = handle
 		return nil

@@ -1,12 +1,10 @@
 package encsession
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"unicode/utf8"
 )
 
 // Item is one item of a conversation (a message, a tool call, a tool's output, a piece of reasoning): a JSON
@@ -67,16 +65,6 @@ type Replacer interface {
 	// Slices of unequal length, or a new[i] that is neither nil nor JSON, are an error and change nothing. The
 	// result is the number of pairs that matched.
 	ReplaceItems(ctx context.Context, old, new []Item) (int, error)
-}
-
-// isObject reports whether b is a JSON object in valid UTF-8, which encoding/json by itself does not require.
-func isObject(b []byte) bool {
-	return startsObject(b) && utf8.Valid(b) && json.Valid(b)
-}
-
-// startsObject reports whether b, if it is JSON, is a JSON object.
-func startsObject(b []byte) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{"))
 }
 
 // matchItems finds the partner of each old item among items, which are oldest first, by the rule of

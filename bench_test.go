@@ -1,0 +1,125 @@
+package encsession_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fernet/fernet-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
+)
+
+// The benchmarks set GetItems and AddItems beside a bare loop over fernet-go on the same items, turn by turn in one run:
+//
+//	go test -run '^$' -bench . -cpu 1 .
+//
+// ns/op is the time of the method, fernet-ns/op that of the bare loop, and ratio the median of the ratios of the turns.
+// Machines are noisy: trust the ratio.
+
+func benchmarkItems(n, size int) []encsession.Item {
+	items := make([]encsession.Item, n)
+	for i := range items {
+		head := fmt.Sprintf(`{"role":"user","content":"%d `, i)
+		text := strings.Repeat(`It said: \"naïve\" \u0041 — `, size/20+1)
+		text = text[:strings.LastIndexByte(text[:size-len(head)-2], ' ')]
+		items[i] = encsession.Item(head + text + `"}`)
+	}
+	return items
+}
+
+func eachSize(b *testing.B, run func(b *testing.B, items []encsession.Item)) {
+	for _, n := range []int{50, 1000} {
+		for _, size := range []int{200, 1000, 16000} {
+			b.Run(fmt.Sprintf("%dx%dB", n, size), func(b *testing.B) { run(b, benchmarkItems(n, size)) })
+		}
+	}
+}
+
+// alternate times ours and bare in turn and reports both with their ratio.
+func alternate(b *testing.B, ours, bare func()) {
+	var total [2]time.Duration
+	var ratios []float64
+	for b.Loop() {
+		start := time.Now()
+		ours()
+		middle := time.Now()
+		bare()
+		mine, theirs := middle.Sub(start), time.Since(middle)
+		total[0], total[1] = total[0]+mine, total[1]+theirs
+		ratios = append(ratios, float64(mine)/float64(theirs))
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(float64(total[0])/float64(b.N), "ns/op")
+	b.ReportMetric(float64(total[1])/float64(b.N), "fernet-ns/op")
+	b.ReportMetric(ratios[len(ratios)/2], "ratio")
+}
+
+func bareKey(ikm []byte) []*fernet.Key {
+	f := newForger(ikm, sessionID)
+	key := fernet.Key(append(slices.Clone(f.sign), f.encrypt...))
+	return []*fernet.Key{&key}
+}
+
+func BenchmarkGetItems(b *testing.B) {
+	eachSize(b, func(b *testing.B, items []encsession.Item) {
+		ctx := context.Background()
+		session := newSession(b, encsession.NewMemorySession(sessionID), testKey(b, 0), encsession.WithTTL(encsession.NoExpiry))
+		require.NoError(b, session.AddItems(ctx, items...))
+		var tokens [][]byte
+		for _, item := range items {
+			token, err := fernet.EncryptAndSign(item, bareKey(testIKM(0))[0])
+			require.NoError(b, err)
+			tokens = append(tokens, token)
+		}
+		keys := bareKey(testIKM(0))
+		alternate(b, func() {
+			got, err := session.GetItems(ctx, 0)
+			if err != nil || len(got) != len(items) {
+				b.Fatal(len(got), err)
+			}
+		}, func() {
+			for _, token := range tokens {
+				if fernet.VerifyAndDecrypt(token, 0, keys) == nil {
+					b.Fatal("not authentic")
+				}
+			}
+		})
+	})
+}
+
+func BenchmarkAddItems(b *testing.B) {
+	eachSize(b, func(b *testing.B, items []encsession.Item) {
+		ctx := context.Background()
+		session := newSession(b, encsession.NewMemorySession(sessionID), testKey(b, 0), encsession.WithTTL(encsession.NoExpiry))
+		keys := bareKey(testIKM(0))
+		alternate(b, func() {
+			if err := session.AddItems(ctx, items...); err != nil {
+				b.Fatal(err)
+			}
+			if err := session.ClearSession(ctx); err != nil {
+				b.Fatal(err)
+			}
+		}, func() {
+			for _, item := range items {
+				if _, err := fernet.EncryptAndSign(item, keys[0]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	})
+}
+
+func BenchmarkNew(b *testing.B) {
+	store, key := encsession.NewMemorySession(sessionID), testKey(b, 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := encsession.New(store, key); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,646 @@
+package encsession_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
+)
+
+var errBroken = errors.New("the store is broken")
+
+func TestNewRefuses(t *testing.T) {
+	store := encsession.NewMemorySession(sessionID)
+	var nilStore *encsession.MemorySession
+	for name, tt := range map[string]struct {
+		store encsession.Session
+		key   encsession.Key
+		opt   encsession.Option
+		want  string
+	}{
+		"no store":         {nil, testKey(t, 0), encsession.WithoutPlaintext(), "store is nil"},
+		"nil pointer":      {nilStore, testKey(t, 0), encsession.WithoutPlaintext(), "store is nil"},
+		"zero key":         {store, encsession.Key{}, encsession.WithoutPlaintext(), "zero Key"},
+		"nil option":       {store, testKey(t, 0), nil, "option 1 is nil"},
+		"nil drop handler": {store, testKey(t, 0), encsession.WithDropHandler(nil), "option 1: WithDropHandler: handler is nil"},
+		"zero read key":    {store, testKey(t, 0), encsession.WithReadKeys(testKey(t, 1), encsession.Key{}), "read key 1: key is the zero Key"},
+		"TTL":              {store, testKey(t, 0), encsession.WithTTL(0), "TTL of 0s"},
+		"session ID":       {store, testKey(t, 0), encsession.WithSessionID(""), "option 1: WithSessionID: session ID is empty"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			session, err := encsession.New(tt.store, tt.key, encsession.WithTTL(time.Minute), tt.opt)
+			require.Nil(t, session)
+			require.ErrorContains(t, err, "encsession: New: ")
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+}
+
+func TestLaterOptionsCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := encsession.NewMemorySession(sessionID)
+		session := newSession(t, store, testKey(t, 0),
+			encsession.WithReadKeys(testKey(t, 1)), encsession.WithReadKeys(testKey(t, 2)),
+			encsession.WithTTL(time.Hour), encsession.WithTTL(time.Second))
+		require.NoError(t, store.AddItems(t.Context(), seal(t, testKey(t, 1), message("a")), seal(t, testKey(t, 2), message("b"))))
+		require.Len(t, getItems(t, session, 0), 2)
+		time.Sleep(2 * time.Second)
+		require.Empty(t, getItems(t, session, 0))
+	})
+}
+
+func TestDefaultTTL(t *testing.T) {
+	require.Equal(t, 10*time.Minute, encsession.DefaultTTL)
+	synctest.Test(t, func(t *testing.T) {
+		session := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 0))
+		require.NoError(t, session.AddItems(t.Context(), message("a")))
+		time.Sleep(encsession.DefaultTTL)
+		require.Len(t, getItems(t, session, 0), 1)
+		time.Sleep(time.Second)
+		require.Empty(t, getItems(t, session, 0))
+	})
+}
+
+func TestAddItemsStoresCiphertextInOneCall(t *testing.T) {
+	store := newFaultyStore()
+	session := newSession(t, store, testKey(t, 0))
+	require.NoError(t, session.AddItems(t.Context(), messages(3)...))
+	require.EqualValues(t, 1, store.adds.Load())
+	require.Equal(t, texts(messages(3)), getItems(t, session, 0))
+	for _, stored := range getItems(t, store, 0) {
+		require.NotContains(t, stored, "message")
+		require.NotContains(t, stored, "role")
+	}
+	require.NoError(t, session.AddItems(t.Context()))
+	require.EqualValues(t, 1, store.adds.Load(), "there was nothing to add")
+}
+
+func TestAddItemsChecksAllBeforeItStoresAny(t *testing.T) {
+	for name, item := range invalidItems {
+		store := newFaultyStore()
+		session := newSession(t, store, testKey(t, 0))
+		err := session.AddItems(t.Context(), message("good"), item, message("good"))
+		require.ErrorIs(t, err, encsession.ErrInvalidItem, name)
+		require.ErrorContains(t, err, "item 1")
+		require.NotContains(t, err.Error(), "secret")
+		require.Zero(t, store.adds.Load())
+	}
+}
+
+func TestAnItemThatLooksLikeAnEnvelopeIsSealedLikeAnyOther(t *testing.T) {
+	session := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 0), encsession.WithoutPlaintext())
+	for _, item := range []encsession.Item{envelope("x"), seal(t, testKey(t, 0), message("sealed twice")), encsession.Item(`{"__enc__":2}`)} {
+		require.NoError(t, session.AddItems(t.Context(), item))
+		popped, err := session.PopItem(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, string(item), string(popped))
+	}
+}
+
+// history makes a store from a word: r readable, x expired, f from the future, u undecryptable, m malformed, p plaintext.
+// The i-th letter is item i, the last letter the newest. The clock is that of a synctest bubble.
+func history(t testing.TB, word string) *rawStore {
+	t.Helper()
+	now := uint64(time.Now().Unix())
+	right, wrong := newForger(testIKM(0), sessionID), newForger(testIKM(9), sessionID)
+	store := &rawStore{MemorySession: encsession.NewMemorySession(sessionID)}
+	for i, letter := range word {
+		item := string(numbered(i))
+		switch letter {
+		case 'r':
+			store.items = append(store.items, right.envelope(now, item))
+		case 'x':
+			store.items = append(store.items, right.envelope(now-601, item))
+		case 'f':
+			store.items = append(store.items, right.envelope(now+61, item))
+		case 'u':
+			store.items = append(store.items, wrong.envelope(now, item))
+		case 'm':
+			store.items = append(store.items, encsession.Item(fmt.Sprintf(`{"__enc__":1,"i":%d}`, i)))
+		case 'p':
+			store.items = append(store.items, encsession.Item(item))
+		default:
+			t.Fatalf("no such letter: %c", letter)
+		}
+	}
+	return store
+}
+
+func numbered(i int) encsession.Item { return encsession.Item(fmt.Sprintf(`{"i":%d}`, i)) }
+
+func numberedAll(numbers ...int) []string {
+	out := []string{}
+	for _, i := range numbers {
+		out = append(out, string(numbered(i)))
+	}
+	return out
+}
+
+var causes = map[rune]error{
+	'x': encsession.ErrExpired, 'f': encsession.ErrFuture, 'u': encsession.ErrUndecryptable,
+	'm': encsession.ErrMalformed, 'p': encsession.ErrPlaintext,
+}
+
+// stored puts a history into a real MemorySession, which rawStore is not.
+func stored(t testing.TB, word string) *faultyStore {
+	t.Helper()
+	store := newFaultyStore()
+	for _, item := range history(t, word).items {
+		require.NoError(t, store.MemorySession.AddItems(t.Context(), item))
+	}
+	return store
+}
+
+func TestGetItemsCountsReadableItems(t *testing.T) {
+	for _, tt := range []struct {
+		word  string
+		limit int
+		want  []int
+		drops string // newest first
+		reads int64
+	}{
+		{"", 0, nil, "", 1},
+		{"", 3, nil, "", 1},
+		{"rrr", 0, []int{0, 1, 2}, "", 1},
+		{"rrr", -1, []int{0, 1, 2}, "", 1},
+		{"rrr", math.MinInt, []int{0, 1, 2}, "", 1},
+		{"rrr", 2, []int{1, 2}, "", 1},
+		{"rrr", 3, []int{0, 1, 2}, "", 1},
+		{"rrr", 4, []int{0, 1, 2}, "", 1},
+		{"rrr", math.MaxInt, []int{0, 1, 2}, "", 1},
+		{"urmrfrx", 0, []int{1, 3, 5}, "xfmu", 1},
+		{"urmrfrx", 1, []int{5}, "x", 2},
+		{"urmrfrx", 2, []int{3, 5}, "xf", 2},
+		{"urmrfrx", 3, []int{1, 3, 5}, "xfm", 2},
+		{"urmrfrx", 4, []int{1, 3, 5}, "xfmu", 2},
+		{"rrrruuuuuuu", 1, []int{3}, "uuuuuuu", 4}, // windows of 1, 2, 4 and 8
+		{"rrrruuuuuuu", 2, []int{2, 3}, "uuuuuuu", 4},
+		{"uuuuuuu", 2, nil, "uuuuuuu", 3},
+		{"uuuuuuuu", 2, nil, "uuuuuuuu", 4}, // the window of 8 was full, so there might have been more
+		{"purp", 0, []int{0, 2, 3}, "u", 1},
+		{"purp", 3, []int{0, 2, 3}, "u", 2},
+	} {
+		t.Run(fmt.Sprintf("%s limit %d", tt.word, tt.limit), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log dropLog
+				store := stored(t, tt.word)
+				session := newSession(t, store, testKey(t, 0), log.option())
+				require.Equal(t, numberedAll(tt.want...), getItems(t, session, tt.limit))
+				require.Equal(t, tt.reads, store.gets.Load())
+				var want []error
+				for _, letter := range tt.drops {
+					want = append(want, causes[letter])
+				}
+				log.requireDrops(t, want...)
+			})
+		})
+	}
+}
+
+func TestDropsSayWhichItem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log dropLog
+		session := newSession(t, stored(t, "mrxru"), testKey(t, 0), log.option())
+		getItems(t, session, 0)
+		require.EqualError(t, log.drops[0].Err, "encsession: item 0 from the newest: "+encsession.ErrUndecryptable.Error())
+		require.EqualError(t, log.drops[1].Err, "encsession: item 2 from the newest: "+encsession.ErrExpired.Error())
+		require.ErrorContains(t, log.drops[2].Err, "encsession: item 4 from the newest: "+encsession.ErrMalformed.Error())
+	})
+}
+
+func TestDropHandlerMayUseTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, store := range map[string]encsession.Session{"Replacer": stored(t, "rrx"), "four methods": fourMethods{stored(t, "rrx")}} {
+			var session *encsession.EncryptedSession
+			handled := 0
+			session = newSession(t, store, testKey(t, 0), encsession.WithDropHandler(func(ctx context.Context, d encsession.Drop) {
+				require.Equal(t, "here", ctx.Value(name))
+				if handled++; handled == 1 { // were a lock held, this would hang
+					_, err := session.PopItem(ctx)
+					require.NoError(t, err)
+					require.NoError(t, session.AddItems(ctx, message("from the handler")))
+				}
+			}))
+			ctx := context.WithValue(t.Context(), name, "here") //nolint:all // any key does in a test
+			item, err := session.PopItem(ctx)
+			require.NoError(t, err)
+			require.Equal(t, string(numbered(1)), string(item))
+			require.Equal(t, texts([]encsession.Item{message("from the handler")}), getItems(t, newSession(t, store, testKey(t, 0)), 0))
+		}
+	})
+}
+
+func TestWithoutPlaintext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log dropLog
+		session := newSession(t, stored(t, "prp"), testKey(t, 0), encsession.WithoutPlaintext(), log.option())
+		require.Equal(t, numberedAll(1), getItems(t, session, 0))
+		log.requireDrops(t, encsession.ErrPlaintext, encsession.ErrPlaintext)
+		item, err := session.PopItem(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, string(numbered(1)), string(item))
+		item, err = session.PopItem(t.Context())
+		require.NoError(t, err)
+		require.Nil(t, item)
+		require.Equal(t, numberedAll(0, 2), getItems(t, session.Unwrap(), 0), "plaintext is still stored")
+	})
+}
+
+func TestWithStrictReads(t *testing.T) {
+	for _, tt := range []struct {
+		word  string
+		limit int
+		want  error
+		item  string
+	}{
+		{"rxr", 0, nil, ""},
+		{"rur", 1, nil, ""}, // not judged
+		{"rur", 2, encsession.ErrUndecryptable, "item 1 from the newest"},
+		{"rmx", 0, encsession.ErrMalformed, "item 1 from the newest"},
+		{"umf", 0, encsession.ErrFuture, "item 0 from the newest"},
+		{"rrp", 0, encsession.ErrPlaintext, "item 0 from the newest"},
+	} {
+		t.Run(tt.word, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log dropLog
+				session := newSession(t, stored(t, tt.word), testKey(t, 0), encsession.WithStrictReads(), encsession.WithoutPlaintext(), log.option())
+				items, err := session.GetItems(t.Context(), tt.limit)
+				require.ErrorIs(t, err, tt.want)
+				if tt.want == nil {
+					require.NotEmpty(t, items)
+					return
+				}
+				require.Nil(t, items)
+				require.ErrorContains(t, err, "encsession: GetItems: "+tt.item)
+				require.Empty(t, log.drops)
+
+				before := getItems(t, session.Unwrap(), 0)
+				if strings.HasSuffix(tt.word, "r") {
+					return // the newest can be popped
+				}
+				item, err := session.PopItem(t.Context())
+				require.Nil(t, item)
+				require.ErrorIs(t, err, tt.want)
+				require.Equal(t, before, getItems(t, session.Unwrap(), 0))
+			})
+		})
+	}
+	plain := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 0), encsession.WithStrictReads())
+	require.NoError(t, plain.Unwrap().AddItems(t.Context(), numbered(0)))
+	require.Equal(t, numberedAll(0), getItems(t, plain, 0), "plaintext passes through a strict read too")
+}
+
+func TestWithReadKeys(t *testing.T) {
+	store := encsession.NewMemorySession(sessionID)
+	old := newSession(t, store, testKey(t, 1))
+	require.NoError(t, old.AddItems(t.Context(), message("old")))
+	both := newSession(t, store, testKey(t, 0), encsession.WithReadKeys(testKey(t, 2), testKey(t, 1)))
+	require.NoError(t, both.AddItems(t.Context(), message("new")))
+	require.Equal(t, texts([]encsession.Item{message("old"), message("new")}), getItems(t, both, 0))
+	require.Equal(t, texts([]encsession.Item{message("old")}), getItems(t, old, 0))
+}
+
+func TestWithSessionID(t *testing.T) {
+	store := encsession.NewMemorySession("the store's ID")
+	var drops []encsession.Drop
+	session := newSession(t, store, testKey(t, 0), encsession.WithSessionID(sessionID),
+		encsession.WithDropHandler(func(_ context.Context, d encsession.Drop) { drops = append(drops, d) }))
+	require.Equal(t, sessionID, session.SessionID())
+	require.NoError(t, session.AddItems(t.Context(), message("a")))
+	items, err := store.GetItems(t.Context(), 0)
+	require.NoError(t, err)
+	_, err = newSealer(t, testKey(t, 0)).Open(items[0])
+	require.NoError(t, err, "sealed for the ID of the option")
+
+	require.NoError(t, store.AddItems(t.Context(), envelope("x")))
+	getItems(t, session, 0)
+	require.Len(t, drops, 1)
+	require.Equal(t, sessionID, drops[0].SessionID)
+	require.Equal(t, "the store's ID", newSession(t, store, testKey(t, 0)).SessionID())
+}
+
+func TestSessionsDoNotShareAKey(t *testing.T) {
+	one := newSession(t, encsession.NewMemorySession("one"), testKey(t, 0))
+	two := newSession(t, encsession.NewMemorySession("two"), testKey(t, 0), encsession.WithoutPlaintext())
+	require.NoError(t, one.AddItems(t.Context(), message("a")))
+	moved, err := one.Unwrap().GetItems(t.Context(), 0)
+	require.NoError(t, err)
+	require.NoError(t, two.Unwrap().AddItems(t.Context(), moved...))
+	require.Empty(t, getItems(t, two, 0))
+}
+
+func TestUnwrap(t *testing.T) {
+	store := encsession.NewMemorySession(sessionID)
+	require.Same(t, store, newSession(t, store, testKey(t, 0)).Unwrap())
+}
+
+func TestClearSession(t *testing.T) {
+	store := stored(t, "rump")
+	session := newSession(t, store, testKey(t, 0))
+	require.NoError(t, session.ClearSession(t.Context()))
+	require.Empty(t, getItems(t, store, 0))
+}
+
+func TestStoreErrorsAreWrappedAndLoseNothing(t *testing.T) {
+	fail := func() error { return errBroken }
+	for name, tt := range map[string]struct {
+		breakIt func(*faultyStore)
+		call    func(*encsession.EncryptedSession) error
+	}{
+		"GetItems": {func(s *faultyStore) { s.get = func(int) error { return errBroken } }, func(s *encsession.EncryptedSession) error {
+			items, err := s.GetItems(t.Context(), 1)
+			require.Nil(t, items)
+			return err
+		}},
+		"GetItems, half-way": {func(s *faultyStore) {
+			s.get = func(limit int) error {
+				if limit > 1 {
+					return errBroken
+				}
+				return nil
+			}
+		}, func(s *encsession.EncryptedSession) error {
+			items, err := s.GetItems(t.Context(), 1)
+			require.Nil(t, items)
+			return err
+		}},
+		"AddItems":     {func(s *faultyStore) { s.add = fail }, func(s *encsession.EncryptedSession) error { return s.AddItems(t.Context(), message("a")) }},
+		"ClearSession": {func(s *faultyStore) { s.clear = fail }, func(s *encsession.EncryptedSession) error { return s.ClearSession(t.Context()) }},
+		"PopItem, get": {func(s *faultyStore) { s.get = func(int) error { return errBroken } }, func(s *encsession.EncryptedSession) error {
+			_, err := s.PopItem(t.Context())
+			return err
+		}},
+		"PopItem, replace": {func(s *faultyStore) { s.replace = fail }, func(s *encsession.EncryptedSession) error {
+			_, err := s.PopItem(t.Context())
+			return err
+		}},
+		"ReplaceItems, get": {func(s *faultyStore) { s.get = func(int) error { return errBroken } }, func(s *encsession.EncryptedSession) error {
+			_, err := s.ReplaceItems(t.Context(), nil, nil)
+			return err
+		}},
+		"ReplaceItems": {func(s *faultyStore) { s.replace = fail }, func(s *encsession.EncryptedSession) error {
+			_, err := s.ReplaceItems(t.Context(), []encsession.Item{numbered(1)}, []encsession.Item{nil})
+			return err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := stored(t, "rru")
+				before := getItems(t, store.MemorySession, 0)
+				tt.breakIt(store)
+				var log dropLog
+				err := tt.call(newSession(t, store, testKey(t, 0), log.option()))
+				require.ErrorIs(t, err, errBroken)
+				require.ErrorContains(t, err, "encsession: "+strings.Split(name, ",")[0]+": store: ")
+				require.Equal(t, before, getItems(t, store.MemorySession, 0))
+				require.Empty(t, log.drops)
+			})
+		})
+	}
+}
+
+func TestCancelledContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, wrap := range map[string]func(encsession.Session) encsession.Session{
+		"Replacer":     func(s encsession.Session) encsession.Session { return s },
+		"four methods": func(s encsession.Session) encsession.Session { return fourMethods{s} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := stored(t, "rr")
+			session := newSession(t, wrap(store), testKey(t, 0))
+			items, err := session.GetItems(ctx, 0)
+			require.Nil(t, items)
+			require.ErrorIs(t, err, context.Canceled)
+			item, err := session.PopItem(ctx)
+			require.Nil(t, item)
+			require.ErrorIs(t, err, context.Canceled)
+			require.ErrorIs(t, session.AddItems(ctx, message("a")), context.Canceled)
+			require.ErrorIs(t, session.ClearSession(ctx), context.Canceled)
+			_, err = session.ReplaceItems(ctx, nil, nil)
+			require.ErrorIs(t, err, context.Canceled)
+			require.Zero(t, store.gets.Load()+store.adds.Load()+store.pops.Load())
+		})
+	}
+}
+
+// countdown is a context that is cancelled after it has been asked a number of times, and so in the middle of a loop.
+type countdown struct {
+	context.Context
+	left int
+}
+
+func (c *countdown) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestContextCancelledInTheMiddle(t *testing.T) {
+	store := stored(t, "rrrrr")
+	session := newSession(t, store, testKey(t, 0))
+	_, err := session.GetItems(&countdown{t.Context(), 4}, 0)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, session.AddItems(&countdown{t.Context(), 4}, messages(5)...), context.Canceled)
+	require.Zero(t, store.adds.Load())
+}
+
+func TestZeroEncryptedSession(t *testing.T) {
+	var absent *encsession.EncryptedSession
+	for _, session := range []*encsession.EncryptedSession{{}, absent} {
+		require.Empty(t, session.SessionID())
+		require.Nil(t, session.Unwrap())
+		items, err := session.GetItems(t.Context(), 0)
+		require.Nil(t, items)
+		require.ErrorContains(t, err, "not made by New")
+		item, err := session.PopItem(t.Context())
+		require.Nil(t, item)
+		require.ErrorContains(t, err, "not made by New")
+		require.ErrorContains(t, session.AddItems(t.Context()), "not made by New")
+		require.ErrorContains(t, session.ClearSession(t.Context()), "not made by New")
+		_, err = session.ReplaceItems(t.Context(), nil, nil)
+		require.ErrorContains(t, err, "not made by New")
+	}
+}
+
+// TestTheStoreChangesBetweenTwoWindows has other clients at work while a read widens its window.
+func TestTheStoreChangesBetweenTwoWindows(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(store *faultyStore)
+		want   []string
+		drops  int
+	}{
+		"added": {func(s *faultyStore) {
+			require.NoError(t, s.MemorySession.AddItems(t.Context(), seal(t, testKey(t, 0), message("new"))))
+		}, append(numberedAll(1), string(message("new"))), 1},
+		"popped": {func(s *faultyStore) {
+			_, err := s.MemorySession.PopItem(t.Context())
+			require.NoError(t, err)
+		}, numberedAll(0, 1), 0},
+		"cleared": {func(s *faultyStore) { require.NoError(t, s.MemorySession.ClearSession(t.Context())) }, []string{}, 0},
+		"resealed": {func(s *faultyStore) {
+			items, err := s.MemorySession.GetItems(t.Context(), 0)
+			require.NoError(t, err)
+			_, err = s.MemorySession.ReplaceItems(t.Context(), items[1:2], []encsession.Item{seal(t, testKey(t, 0), message("edited"))})
+			require.NoError(t, err)
+		}, append(numberedAll(0), string(message("edited"))), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := stored(t, "rru")
+				var log dropLog
+				session := newSession(t, store, testKey(t, 0), log.option())
+				store.get = func(int) error {
+					if store.gets.Load() == 2 {
+						tt.change(store)
+					}
+					return nil
+				}
+				require.Equal(t, tt.want, getItems(t, session, 2))
+				require.Len(t, log.drops, tt.drops)
+			})
+		})
+	}
+}
+
+// TestResultsShareNoBytes has the same envelope and the same plaintext twice, in one window and over two.
+func TestResultsShareNoBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := stored(t, "rp")
+		twice, err := store.GetItems(t.Context(), 0)
+		require.NoError(t, err)
+		require.NoError(t, store.MemorySession.AddItems(t.Context(), append(twice, twice...)...))
+		require.NoError(t, store.MemorySession.AddItems(t.Context(), envelope("x")))
+		session := newSession(t, store, testKey(t, 0))
+		for _, limit := range []int{0, 3, 4, 6} {
+			items, err := session.GetItems(t.Context(), limit)
+			require.NoError(t, err)
+			before := texts(items)
+			for i := range items {
+				for j := range items[i] {
+					items[i][j] = byte(i)
+				}
+			}
+			for i := range items {
+				require.Equal(t, strings.Repeat(string(rune(i)), len(items[i])), string(items[i]))
+			}
+			require.Equal(t, before, getItems(t, session, limit))
+		}
+	})
+}
+
+func TestReplaceItems(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := stored(t, "rxurpr") // readable: 0, 3, 4, 5
+		session := newSession(t, store, testKey(t, 0))
+		before, err := store.MemorySession.GetItems(t.Context(), 0)
+		require.NoError(t, err)
+		changed, err := session.ReplaceItems(t.Context(),
+			[]encsession.Item{numbered(0), numbered(1), numbered(2), numbered(4), numbered(5), nil, {}},
+			[]encsession.Item{message("zero"), nil, nil, message("four"), nil, nil, message("none")})
+		require.NoError(t, err)
+		require.Equal(t, 3, changed)
+		require.Equal(t, []string{string(message("zero")), string(numbered(3)), string(message("four"))}, getItems(t, session, 0))
+		after, err := store.MemorySession.GetItems(t.Context(), 0)
+		require.NoError(t, err)
+		require.Len(t, after, 5)
+		require.Equal(t, before[1:4], after[1:4], "what was not replaced is untouched")
+		for _, stored := range after {
+			require.Contains(t, string(stored), `{"__enc__":1`, "the plaintext item was replaced by a sealed one")
+		}
+	})
+}
+
+func TestReplaceItemsRefuses(t *testing.T) {
+	store := stored(t, "rr")
+	session := newSession(t, store, testKey(t, 0))
+	before := getItems(t, store, 0)
+	_, err := session.ReplaceItems(t.Context(), []encsession.Item{numbered(0)}, nil)
+	require.ErrorContains(t, err, "1 old items and 0 new ones")
+	for name, item := range invalidItems {
+		if item == nil {
+			continue // removes
+		}
+		_, err := session.ReplaceItems(t.Context(), []encsession.Item{numbered(0), numbered(1)}, []encsession.Item{nil, item})
+		require.ErrorIs(t, err, encsession.ErrInvalidItem, name)
+		require.ErrorContains(t, err, "new item 1")
+		require.NotContains(t, err.Error(), "secret")
+	}
+	require.Equal(t, before, getItems(t, store, 0))
+
+	_, err = newSession(t, fourMethods{store}, testKey(t, 0)).ReplaceItems(t.Context(), nil, nil)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+}
+
+// TestEncryptedInEncrypted wraps one decorator in another, over a Replacer and over four methods.
+func TestEncryptedInEncrypted(t *testing.T) {
+	for name, store := range map[string]encsession.Session{
+		"Replacer":     encsession.NewMemorySession(sessionID),
+		"four methods": fourMethods{encsession.NewMemorySession(sessionID)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inner := newSession(t, store, testKey(t, 1), encsession.WithoutPlaintext())
+			outer := newSession(t, inner, testKey(t, 0), encsession.WithoutPlaintext())
+			require.NoError(t, outer.AddItems(t.Context(), messages(3)...))
+			require.Equal(t, texts(messages(3)), getItems(t, outer, 0))
+			require.Equal(t, texts(messages(3)[1:]), getItems(t, outer, 2))
+			_, err := newSealer(t, testKey(t, 0)).Open(encsession.Item(getItems(t, inner, 1)[0]))
+			require.NoError(t, err)
+			_, err = newSealer(t, testKey(t, 1)).Open(encsession.Item(getItems(t, store, 1)[0]))
+			require.NoError(t, err)
+
+			// What only the inner one can read lies on top: in place it is passed over, by popping it is not.
+			require.NoError(t, inner.AddItems(t.Context(), message("not sealed by the outer one")))
+			item, err := outer.PopItem(t.Context())
+			if name == "Replacer" {
+				require.NoError(t, err)
+				require.Equal(t, string(messages(3)[2]), string(item))
+				require.Equal(t, texts(messages(2)), getItems(t, outer, 0))
+				require.Len(t, getItems(t, store, 0), 3)
+				changed, err := outer.ReplaceItems(t.Context(), messages(1), []encsession.Item{message("edited")})
+				require.NoError(t, err)
+				require.Equal(t, 1, changed)
+				require.Equal(t, []string{string(message("edited")), string(messages(2)[1])}, getItems(t, outer, 0))
+			} else {
+				require.ErrorIs(t, err, errors.ErrUnsupported)
+				require.ErrorIs(t, err, encsession.ErrPlaintext)
+				_, err = inner.PopItem(t.Context())
+				require.NoError(t, err)
+				item, err = outer.PopItem(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, string(messages(3)[2]), string(item))
+				_, err = outer.ReplaceItems(t.Context(), messages(1), []encsession.Item{nil})
+				require.ErrorIs(t, err, errors.ErrUnsupported)
+			}
+			require.NoError(t, outer.ClearSession(t.Context()))
+			require.Empty(t, getItems(t, store, 0))
+		})
+	}
+}
+
+func TestAWrongKeyLosesNothing(t *testing.T) {
+	store := encsession.NewMemorySession(sessionID)
+	right := newSession(t, store, testKey(t, 0))
+	require.NoError(t, right.AddItems(t.Context(), messages(20)...))
+	var log dropLog
+	wrong := newSession(t, store, testKey(t, 1), log.option())
+	require.Empty(t, getItems(t, wrong, 0))
+	log.requireDrops(t, slices.Repeat([]error{encsession.ErrUndecryptable}, 20)...)
+	for range 3 {
+		item, err := wrong.PopItem(t.Context())
+		require.NoError(t, err)
+		require.Nil(t, item)
+		log.requireDrops(t, slices.Repeat([]error{encsession.ErrUndecryptable}, 20)...)
+	}
+	require.Equal(t, texts(messages(20)), getItems(t, right, 0))
+}

@@ -1,0 +1,272 @@
+package encsession_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/hkdf"
+
+	"github.com/encsession/encsession"
+)
+
+const sessionID = "user-123"
+
+// masterKeys are Fernet keys that the tests share; their secrets are testIKM(0), testIKM(1) and so on.
+func testKey(t testing.TB, n byte) encsession.Key {
+	t.Helper()
+	key, err := encsession.NewKey(testIKM(n))
+	require.NoError(t, err)
+	return key
+}
+
+func testIKM(n byte) []byte { return bytes.Repeat([]byte{'K', n}, 16) }
+
+// items returns n different items, and message one.
+func messages(n int) []encsession.Item {
+	items := make([]encsession.Item, n)
+	for i := range items {
+		items[i] = message(fmt.Sprintf("message %d", i))
+	}
+	return items
+}
+
+func message(content string) encsession.Item {
+	item, err := json.Marshal(map[string]string{"role": "user", "content": content})
+	if err != nil {
+		panic(err)
+	}
+	return item
+}
+
+func texts(items []encsession.Item) []string {
+	out := make([]string, len(items))
+	for i, item := range items {
+		out[i] = string(item)
+	}
+	return out
+}
+
+// fourMethods hides that a store is a Replacer.
+type fourMethods struct{ encsession.Session }
+
+// faultyStore is a store with hooks that run before each method; an error of a hook is the error of the method.
+type faultyStore struct {
+	*encsession.MemorySession
+	get     func(limit int) error
+	add     func() error
+	pop     func() error
+	clear   func() error
+	replace func() error
+
+	gets, adds, pops atomic.Int64
+}
+
+func newFaultyStore() *faultyStore {
+	return &faultyStore{MemorySession: encsession.NewMemorySession(sessionID)}
+}
+
+func (s *faultyStore) GetItems(ctx context.Context, limit int) ([]encsession.Item, error) {
+	s.gets.Add(1)
+	if s.get != nil {
+		if err := s.get(limit); err != nil {
+			return nil, err
+		}
+	}
+	return s.MemorySession.GetItems(ctx, limit)
+}
+
+func (s *faultyStore) AddItems(ctx context.Context, items ...encsession.Item) error {
+	s.adds.Add(1)
+	if s.add != nil {
+		if err := s.add(); err != nil {
+			return err
+		}
+	}
+	return s.MemorySession.AddItems(ctx, items...)
+}
+
+func (s *faultyStore) PopItem(ctx context.Context) (encsession.Item, error) {
+	s.pops.Add(1)
+	if s.pop != nil {
+		if err := s.pop(); err != nil {
+			return nil, err
+		}
+	}
+	return s.MemorySession.PopItem(ctx)
+}
+
+func (s *faultyStore) ClearSession(ctx context.Context) error {
+	if s.clear != nil {
+		if err := s.clear(); err != nil {
+			return err
+		}
+	}
+	return s.MemorySession.ClearSession(ctx)
+}
+
+func (s *faultyStore) ReplaceItems(ctx context.Context, old, new []encsession.Item) (int, error) {
+	if s.replace != nil {
+		if err := s.replace(); err != nil {
+			return 0, err
+		}
+	}
+	return s.MemorySession.ReplaceItems(ctx, old, new)
+}
+
+// rawStore holds any bytes at all, as a database does that somebody else has written to.
+type rawStore struct {
+	*encsession.MemorySession
+	items []encsession.Item
+}
+
+func (s *rawStore) GetItems(_ context.Context, limit int) ([]encsession.Item, error) {
+	items := s.items
+	if limit > 0 && limit < len(items) {
+		items = items[len(items)-limit:]
+	}
+	out := make([]encsession.Item, len(items))
+	for i, item := range items {
+		out[i] = bytes.Clone(item)
+	}
+	return out, nil
+}
+
+func newSealer(t testing.TB, key encsession.Key, readKeys ...encsession.Key) *encsession.Sealer {
+	t.Helper()
+	sealer, err := encsession.NewSealer(sessionID, encsession.NoExpiry, key, readKeys...)
+	require.NoError(t, err)
+	return sealer
+}
+
+func newSession(t testing.TB, store encsession.Session, key encsession.Key, opts ...encsession.Option) *encsession.EncryptedSession {
+	t.Helper()
+	session, err := encsession.New(store, key, opts...)
+	require.NoError(t, err)
+	return session
+}
+
+func seal(t testing.TB, key encsession.Key, item encsession.Item) encsession.Item {
+	t.Helper()
+	sealed, err := newSealer(t, key).Seal(item)
+	require.NoError(t, err)
+	return sealed
+}
+
+func getItems(t testing.TB, s encsession.Session, limit int) []string {
+	t.Helper()
+	items, err := s.GetItems(t.Context(), limit)
+	require.NoError(t, err)
+	require.NotNil(t, items)
+	return texts(items)
+}
+
+// dropLog is a drop handler that keeps what it is told.
+type dropLog struct{ drops []encsession.Drop }
+
+func (l *dropLog) option() encsession.Option {
+	return encsession.WithDropHandler(func(_ context.Context, d encsession.Drop) { l.drops = append(l.drops, d) })
+}
+
+// requireDrops wants one drop for each cause, in this order, and forgets them.
+func (l *dropLog) requireDrops(t testing.TB, causes ...error) {
+	t.Helper()
+	require.Len(t, l.drops, len(causes))
+	for i, cause := range causes {
+		require.Equal(t, sessionID, l.drops[i].SessionID)
+		require.ErrorIs(t, l.drops[i].Err, cause)
+	}
+	l.drops = nil
+}
+
+// The rest forges tokens without fernet-go and without the package under test, from the Fernet spec and RFC 5869.
+
+type forger struct{ sign, encrypt []byte }
+
+func newForger(ikm []byte, id string) forger {
+	key := make([]byte, 32)
+	if _, err := io.ReadFull(hkdf.New(sha256.New, ikm, []byte(id), []byte("agents.session-store.hkdf.v1")), key); err != nil {
+		panic(err)
+	}
+	return forger{sign: key[:16], encrypt: key[16:]}
+}
+
+// signed returns a token of a version, a time, an IV and any ciphertext, under a right signature.
+func (f forger) signed(version byte, sealed uint64, iv, ciphertext []byte) []byte {
+	token := append([]byte{version}, binary.BigEndian.AppendUint64(nil, sealed)...)
+	token = append(append(token, iv...), ciphertext...)
+	mac := hmac.New(sha256.New, f.sign)
+	mac.Write(token)
+	return mac.Sum(token)
+}
+
+// padded returns a token whose plaintext is as given, padding included.
+func (f forger) padded(sealed uint64, padded []byte) []byte {
+	iv := make([]byte, aes.BlockSize)
+	rand.Read(iv)
+	block, err := aes.NewCipher(f.encrypt)
+	if err != nil {
+		panic(err)
+	}
+	ciphertext := make([]byte, len(padded))
+	cipher.NewCBCEncrypter(block, iv).CryptBlocks(ciphertext, padded)
+	return f.signed(0x80, sealed, iv, ciphertext)
+}
+
+// token returns the token of a payload as Fernet pads it.
+func (f forger) token(sealed uint64, payload []byte) []byte {
+	n := aes.BlockSize - len(payload)%aes.BlockSize
+	return f.padded(sealed, append(bytes.Clone(payload), bytes.Repeat([]byte{byte(n)}, n)...))
+}
+
+func (f forger) envelope(sealed uint64, payload string) encsession.Item {
+	return envelope(encode(f.token(sealed, []byte(payload))))
+}
+
+func encode(token []byte) string { return base64.URLEncoding.EncodeToString(token) }
+
+func envelope(token string) encsession.Item {
+	return encsession.Item(`{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"` + token + `"}`)
+}
+
+// vectors is testdata/python-v1.json.
+type vectors struct {
+	Envelopes []vector
+	TTL       []struct {
+		vector
+		TTLSeconds int64 `json:"ttl_seconds"`
+		Now        int64
+		Readable   bool
+	}
+	AmbiguousKeys []struct{ Desc, Key string } `json:"ambiguous_keys"`
+}
+
+type vector struct {
+	Desc, Key, Stored, Item string
+	SessionID               string `json:"session_id"`
+}
+
+func readVectors(t testing.TB) vectors {
+	t.Helper()
+	data, err := os.ReadFile("testdata/python-v1.json")
+	require.NoError(t, err)
+	var v vectors
+	require.NoError(t, json.Unmarshal(data, &v))
+	require.NotEmpty(t, v.Envelopes)
+	require.NotEmpty(t, v.TTL)
+	require.NotEmpty(t, v.AmbiguousKeys)
+	return v
+}

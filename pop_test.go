@@ -1,0 +1,441 @@
+package encsession_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
+)
+
+// contents returns the histories of store and what is left of them, by bytes.
+func contents(t testing.TB, store *faultyStore) []string {
+	t.Helper()
+	return getItems(t, store.MemorySession, 0)
+}
+
+func without(items []string, positions ...int) []string {
+	left := []string{}
+	for i, item := range items {
+		removed := false
+		for _, position := range positions {
+			removed = removed || i == position
+		}
+		if !removed {
+			left = append(left, item)
+		}
+	}
+	return left
+}
+
+func TestPopItem(t *testing.T) {
+	none := -1
+	for _, tt := range []struct {
+		word  string
+		want  int    // the item that is popped, over either kind of store, or none
+		drops string // newest first
+		fails rune   // the reason for which a store with four methods cannot do it
+	}{
+		{"", none, "", 0},
+		{"r", 0, "", 0},
+		{"rr", 1, "", 0},
+		{"rrxx", 1, "xx", 0},
+		{"xxrxx", 2, "xx", 0},
+		{"xxx", none, "xxx", 0},
+		{"rp", 1, "", 0},
+		{"pxx", 0, "xx", 0},
+		{"ru", 0, "u", 'u'},
+		{"rm", 0, "m", 'm'},
+		{"rf", 0, "f", 'f'},
+		{"rxux", 0, "xux", 'u'},
+		{"ux", none, "xu", 'u'},
+		{"uuu", none, "uuu", 'u'},
+		{"rurum", 2, "mu", 'm'},
+	} {
+		t.Run("Replacer/"+tt.word, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, log := stored(t, tt.word), dropLog{}
+				before := contents(t, store)
+				item, err := newSession(t, store, testKey(t, 0), log.option()).PopItem(t.Context())
+				require.NoError(t, err)
+				var want []error
+				for _, letter := range tt.drops {
+					want = append(want, causes[letter])
+				}
+				log.requireDrops(t, want...)
+				if tt.want == none {
+					require.Nil(t, item)
+				} else {
+					require.Equal(t, string(numbered(tt.want)), string(item))
+				}
+				require.Equal(t, without(before, tt.want), contents(t, store), "exactly the popped item is gone")
+			})
+		})
+		t.Run("four methods/"+tt.word, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, log := stored(t, tt.word), dropLog{}
+				before := contents(t, store)
+				session := newSession(t, fourMethods{store}, testKey(t, 0), log.option())
+				item, err := session.PopItem(t.Context())
+				if tt.fails != 0 {
+					require.Nil(t, item)
+					require.ErrorIs(t, err, errors.ErrUnsupported)
+					require.ErrorIs(t, err, causes[tt.fails])
+					require.ErrorContains(t, err, "encsession: PopItem: ")
+					require.Equal(t, before, contents(t, store))
+					require.Zero(t, store.pops.Load())
+					require.Empty(t, log.drops)
+					return
+				}
+				require.NoError(t, err)
+				require.Len(t, log.drops, len(tt.drops))
+				for _, d := range log.drops {
+					require.ErrorIs(t, d.Err, encsession.ErrExpired)
+				}
+				if tt.want == none {
+					require.Nil(t, item)
+					require.Equal(t, before, contents(t, store))
+				} else {
+					require.Equal(t, string(numbered(tt.want)), string(item))
+					require.Equal(t, before[:tt.want], contents(t, store), "popping removes the expired items above too")
+				}
+			})
+		})
+	}
+}
+
+func TestPopItemWithInterleavedKeys(t *testing.T) {
+	store := encsession.NewMemorySession(sessionID)
+	a, b := newSession(t, store, testKey(t, 0)), newSession(t, store, testKey(t, 1))
+	for i := range 6 {
+		require.NoError(t, []*encsession.EncryptedSession{a, b}[i%2].AddItems(t.Context(), numbered(i)))
+	}
+	for i := 4; i >= 0; i -= 2 {
+		item, err := a.PopItem(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, string(numbered(i)), string(item))
+	}
+	item, err := a.PopItem(t.Context())
+	require.NoError(t, err)
+	require.Nil(t, item)
+	require.Equal(t, numberedAll(1, 3, 5), getItems(t, b, 0))
+}
+
+func TestPopItemAmongEqualPlaintextItems(t *testing.T) {
+	for _, fourOnly := range []bool{false, true} {
+		memory := encsession.NewMemorySession(sessionID)
+		var store encsession.Session = memory
+		if fourOnly {
+			store = fourMethods{memory}
+		}
+		session := newSession(t, store, testKey(t, 0))
+		same := message("again")
+		require.NoError(t, memory.AddItems(t.Context(), same, numbered(1), same, same))
+		for left := 3; left >= 2; left-- {
+			item, err := session.PopItem(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, string(same), string(item))
+			require.Len(t, getItems(t, memory, 0), left)
+		}
+		require.Equal(t, []string{string(same), string(numbered(1))}, getItems(t, memory, 0))
+	}
+}
+
+// TestAnotherClientIsFaster has another client change the end of the history between the look and the pop.
+func TestAnotherClientIsFaster(t *testing.T) {
+	pop := func(t *testing.T, s *faultyStore) {
+		_, err := s.MemorySession.PopItem(t.Context())
+		require.NoError(t, err)
+	}
+	addWith := func(n byte, sealed uint64) func(*testing.T, *faultyStore) {
+		return func(t *testing.T, s *faultyStore) {
+			item := newForger(testIKM(n), sessionID).envelope(uint64(time.Now().Unix())-sealed, `{"i":"new"}`)
+			require.NoError(t, s.MemorySession.AddItems(t.Context(), item))
+		}
+	}
+	for _, tt := range []struct {
+		name, word string
+		change     func(*testing.T, *faultyStore)
+		replacer   any // what is popped over a Replacer: a number, a text or nil
+		fourOnly   any // and over four methods; an error where it fails
+	}{
+		{"pops the same", "rrr", pop, 1, 1},
+		{"pops the only one", "r", pop, nil, nil},
+		{"pops what lies above an undecryptable one", "rur", pop, 0, encsession.ErrUndecryptable},
+		{"adds a readable one", "rr", addWith(0, 0), 1, "new"},
+		{"adds an expired one", "rr", addWith(0, 601), 1, 1},
+		{"adds an undecryptable one", "rr", addWith(9, 0), 1, encsession.ErrUndecryptable},
+	} {
+		check := func(t *testing.T, store *faultyStore, session *encsession.EncryptedSession, want any) {
+			item, err := session.PopItem(t.Context())
+			switch want := want.(type) {
+			case error:
+				require.ErrorIs(t, err, want)
+				require.ErrorIs(t, err, errors.ErrUnsupported)
+				require.Nil(t, item)
+			case nil:
+				require.NoError(t, err)
+				require.Nil(t, item)
+			default:
+				require.NoError(t, err)
+				if i, ok := want.(int); ok {
+					require.Equal(t, string(numbered(i)), string(item))
+				} else {
+					require.Equal(t, fmt.Sprintf(`{"i":%q}`, want), string(item))
+				}
+			}
+			// Whatever happened, nothing that the reader cannot authenticate was lost.
+			other := newSession(t, store.MemorySession, testKey(t, 9), encsession.WithoutPlaintext())
+			foreign := 0
+			for _, letter := range tt.word {
+				if letter == 'u' {
+					foreign++
+				}
+			}
+			if tt.name == "adds an undecryptable one" {
+				foreign++
+			}
+			require.Len(t, getItems(t, other, 0), foreign)
+		}
+		t.Run("Replacer/"+tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := stored(t, tt.word)
+				store.replace = func() error {
+					store.replace = nil
+					tt.change(t, store)
+					return nil
+				}
+				check(t, store, newSession(t, store, testKey(t, 0)), tt.replacer)
+			})
+		})
+		for _, when := range []string{"before the look", "after the look"} {
+			t.Run("four methods/"+tt.name+" "+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					store := stored(t, tt.word)
+					if when == "after the look" {
+						store.pop = func() error {
+							store.pop = nil
+							tt.change(t, store)
+							return nil
+						}
+					} else {
+						store.get = func(int) error {
+							if store.gets.Load() == 2 {
+								tt.change(t, store)
+							}
+							return nil
+						}
+					}
+					check(t, store, newSession(t, fourMethods{store}, testKey(t, 0)), tt.fourOnly)
+				})
+			})
+		}
+	}
+}
+
+// TestTheStoreDoesNotTakeBack is the one case in which popping with four methods can lose an item: it must say so.
+func TestTheStoreDoesNotTakeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := stored(t, "r")
+		store.pop = func() error {
+			return store.MemorySession.AddItems(t.Context(), seal(t, testKey(t, 9), message("foreign")))
+		}
+		store.add = func() error { return errBroken }
+		_, err := newSession(t, fourMethods{store}, testKey(t, 0)).PopItem(t.Context())
+		require.ErrorIs(t, err, errBroken)
+		require.ErrorIs(t, err, encsession.ErrUndecryptable)
+		require.ErrorContains(t, err, "did not take back")
+	})
+}
+
+func TestStoreErrorsWhilePoppingFromTheEnd(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fail func(*faultyStore)
+		left int
+	}{
+		"first look": {func(s *faultyStore) { s.get = func(int) error { return errBroken } }, 2},
+		"look before the pop": {func(s *faultyStore) {
+			s.get = func(int) error {
+				if s.gets.Load() == 3 { // windows of 1 and 2, and then the look
+					return errBroken
+				}
+				return nil
+			}
+		}, 2},
+		"pop": {func(s *faultyStore) { s.pop = func() error { return errBroken } }, 2},
+		"second pop": {func(s *faultyStore) {
+			s.pop = func() error {
+				if s.pops.Load() == 2 {
+					return errBroken
+				}
+				return nil
+			}
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, log := stored(t, "rx"), dropLog{}
+				tt.fail(store)
+				item, err := newSession(t, fourMethods{store}, testKey(t, 0), log.option()).PopItem(t.Context())
+				require.Nil(t, item)
+				require.ErrorIs(t, err, errBroken)
+				require.Len(t, contents(t, store), tt.left)
+				require.Len(t, log.drops, 2-tt.left, "an expired item that was removed is reported even so")
+			})
+		})
+	}
+}
+
+// missingReplacer says of every item that it is not there.
+type missingReplacer struct{ *encsession.MemorySession }
+
+func (missingReplacer) ReplaceItems(context.Context, []encsession.Item, []encsession.Item) (int, error) {
+	return 0, nil
+}
+
+func TestAReplacerThatFindsNothingIsNotAskedForEver(t *testing.T) {
+	store := missingReplacer{encsession.NewMemorySession(sessionID)}
+	session := newSession(t, store, testKey(t, 0))
+	require.NoError(t, session.AddItems(t.Context(), message("a")))
+	_, err := session.PopItem(t.Context())
+	require.ErrorContains(t, err, "item 0 from the newest: store returns it but does not find it")
+}
+
+func TestWaitingForAPopEndsWithTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := stored(t, "rr")
+		release := make(chan struct{})
+		store.pop = func() error {
+			<-release
+			return nil
+		}
+		session := newSession(t, fourMethods{store}, testKey(t, 0))
+		first := make(chan error)
+		go func() {
+			_, err := session.PopItem(t.Context())
+			first <- err
+		}()
+		synctest.Wait() // the first pop is in the store
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := session.PopItem(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		close(release)
+		require.NoError(t, <-first)
+		require.Len(t, contents(t, store), 1)
+	})
+}
+
+// TestConcurrentPopsAndAdds has several handles on one store, with a wrong key among them.
+func TestConcurrentPopsAndAdds(t *testing.T) {
+	const adders, poppers, each = 4, 4, 50
+	memory := encsession.NewMemorySession(sessionID)
+	foreign := newSession(t, memory, testKey(t, 9))
+	handles := make([]*encsession.EncryptedSession, adders)
+	for i := range handles {
+		handles[i] = newSession(t, memory, testKey(t, 0))
+	}
+	popped := make(chan string, adders*each)
+	var adding, popping sync.WaitGroup
+	done := make(chan struct{})
+	for i := range adders {
+		adding.Go(func() {
+			for j := range each {
+				if err := handles[i].AddItems(t.Context(), numbered(i*each+j)); err != nil {
+					t.Error(err)
+				}
+				if j%10 == 0 {
+					if err := foreign.AddItems(t.Context(), numbered(j)); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	for i := range poppers {
+		popping.Go(func() {
+			for {
+				item, err := handles[i].PopItem(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if item != nil {
+					popped <- string(item)
+					continue
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	adding.Wait()
+	close(done)
+	popping.Wait()
+	for _, item := range getItems(t, handles[0], 0) { // added after a popper had seen the end
+		popped <- item
+	}
+	close(popped)
+	seen := map[string]int{}
+	for item := range popped {
+		seen[item]++
+	}
+	require.Len(t, seen, adders*each)
+	for item, n := range seen {
+		require.Equal(t, 1, n, item)
+	}
+	require.Len(t, getItems(t, foreign, 0), adders*each/10, "the foreign items are all there")
+}
+
+// TestConcurrentPopsOverFourMethods lets the goroutines of two handles get in each other's way at random.
+func TestConcurrentPopsOverFourMethods(t *testing.T) {
+	const n = 200
+	store := newFaultyStore()
+	yield := func() error {
+		time.Sleep(time.Duration(rand.IntN(3)) * time.Microsecond)
+		return nil
+	}
+	store.get, store.pop = func(int) error { return yield() }, yield
+	handles := []*encsession.EncryptedSession{
+		newSession(t, fourMethods{store}, testKey(t, 0)),
+		newSession(t, fourMethods{store}, testKey(t, 0)),
+	}
+	for i := range n {
+		require.NoError(t, handles[0].AddItems(t.Context(), numbered(i)))
+	}
+	popped := make(chan string, n)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for {
+				item, err := handles[i%2].PopItem(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				if item == nil {
+					return
+				}
+				popped <- string(item)
+			}
+		})
+	}
+	wg.Wait()
+	close(popped)
+	seen := map[string]bool{}
+	for item := range popped {
+		require.False(t, seen[item], item)
+		seen[item] = true
+	}
+	require.Len(t, seen, n)
+}
