@@ -1,0 +1,223 @@
+package encsession_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/encsession/encsession"
+)
+
+// The examples use one key that everybody can read here. Yours comes from a secret manager.
+const exampleKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+// logDrop is a drop handler; log/slog or a counter of a metrics library does as well.
+func logDrop(_ context.Context, d encsession.Drop) {
+	fmt.Println("dropped from", d.SessionID+":", d.Err)
+}
+
+// Wrap the store that you have: it holds ciphertext, the session returns what was added.
+func Example() {
+	ctx := context.Background()
+	store := encsession.NewMemorySession("user-123") // your store here
+
+	key, err := encsession.ParseKey(exampleKey) // encsession.GenerateKey() makes one
+	if err != nil {
+		log.Fatal(err)
+	}
+	session, err := encsession.New(store, key, encsession.WithoutPlaintext(),
+		encsession.WithTTL(24*time.Hour), encsession.WithDropHandler(logDrop))
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = session.AddItems(ctx, encsession.Item(`{"role":"user","content":"My passport is XZ4839201."}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	stored, _ := store.GetItems(ctx, 0)
+	fmt.Printf("the store holds      %.53s…\n", stored[0])
+	items, _ := session.GetItems(ctx, 0)
+	fmt.Printf("the session returns  %s\n", items[0])
+	// Output:
+	// the store holds      {"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"gAAAAAB…
+	// the session returns  {"role":"user","content":"My passport is XZ4839201."}
+}
+
+// A view with a Go type, for code that does not want to handle JSON.
+func ExampleTyped() {
+	type message struct {
+		Role    string `json:"role"`
+		Content string `json:"content"`
+	}
+	ctx := context.Background()
+	key, _ := encsession.ParseKey(exampleKey)
+	session, err := encsession.New(encsession.NewMemorySession("user-123"), key, encsession.WithoutPlaintext(),
+		encsession.WithTTL(24*time.Hour), encsession.WithDropHandler(logDrop))
+	if err != nil {
+		log.Fatal(err)
+	}
+	typed := encsession.Typed[message](session)
+	if err := typed.AddItems(ctx, []message{{"user", "Hello"}, {"assistant", "Hi!"}}); err != nil {
+		log.Fatal(err)
+	}
+	newest, err := typed.PopItem(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(newest.Role, "said", newest.Content)
+	// Output: assistant said Hi!
+}
+
+// Under a wrong key nothing is readable, and nothing is lost.
+func ExampleWithDropHandler() {
+	ctx := context.Background()
+	store := encsession.NewMemorySession("user-123")
+	right, _ := encsession.ParseKey(exampleKey)
+	wrong, _ := encsession.ParseKey(encsession.GenerateKey())
+
+	// NoExpiry, so that the key alone decides what is readable. The right key drops nothing: no handler.
+	session, _ := encsession.New(store, right, encsession.WithoutPlaintext(), encsession.WithTTL(encsession.NoExpiry))
+	if err := session.AddItems(ctx, encsession.Item(`{"role":"user","content":"Hello"}`)); err != nil {
+		log.Fatal(err)
+	}
+	misconfigured, _ := encsession.New(store, wrong, encsession.WithoutPlaintext(),
+		encsession.WithTTL(encsession.NoExpiry), encsession.WithDropHandler(logDrop))
+	item, _ := misconfigured.PopItem(ctx)
+	fmt.Println("popped:", item == nil)
+	items, _ := session.GetItems(ctx, 0)
+	fmt.Printf("still there: %s\n", items)
+	// Output:
+	// dropped from user-123: encsession: item 0 from the newest: item is not authentic: another key, another session, or altered
+	// popped: true
+	// still there: [{"role":"user","content":"Hello"}]
+}
+
+// With strict reads, a wrong key is an error instead of an empty history.
+func ExampleWithStrictReads() {
+	ctx := context.Background()
+	store := encsession.NewMemorySession("user-123")
+	right, _ := encsession.ParseKey(exampleKey)
+	wrong, _ := encsession.ParseKey(encsession.GenerateKey())
+
+	// Strict reads still leave out expired items: the handler is told of those.
+	options := []encsession.Option{encsession.WithoutPlaintext(), encsession.WithStrictReads(),
+		encsession.WithTTL(24 * time.Hour), encsession.WithDropHandler(logDrop)}
+	session, _ := encsession.New(store, right, options...)
+	if err := session.AddItems(ctx, encsession.Item(`{"role":"user","content":"Hello"}`)); err != nil {
+		log.Fatal(err)
+	}
+	misconfigured, _ := encsession.New(store, wrong, options...)
+	_, err := misconfigured.GetItems(ctx, 0)
+	fmt.Println("wrong key, or altered:", errors.Is(err, encsession.ErrUndecryptable))
+	// Output: wrong key, or altered: true
+}
+
+// A key is retired in steps: readers learn the new one, writers use it, the old one stays as a read key.
+func ExampleWithReadKeys() {
+	ctx := context.Background()
+	store := encsession.NewMemorySession("user-123")
+	oldKey, _ := encsession.ParseKey("last year's secret")
+	newKey, _ := encsession.ParseKey(exampleKey)
+	options := []encsession.Option{encsession.WithoutPlaintext(),
+		encsession.WithTTL(24 * time.Hour), encsession.WithDropHandler(logDrop)}
+
+	before, _ := encsession.New(store, oldKey, options...)
+	if err := before.AddItems(ctx, encsession.Item(`{"role":"user","content":"old"}`)); err != nil {
+		log.Fatal(err)
+	}
+	after, _ := encsession.New(store, newKey, append(options, encsession.WithReadKeys(oldKey))...)
+	if err := after.AddItems(ctx, encsession.Item(`{"role":"user","content":"new"}`)); err != nil {
+		log.Fatal(err)
+	}
+	items, _ := after.GetItems(ctx, 0)
+	fmt.Printf("%s\n", items)
+	// Output: [{"role":"user","content":"old"} {"role":"user","content":"new"}]
+}
+
+// A store that holds plaintext can be wrapped at once. What passes through is whatever lies in the database.
+func ExampleWithoutPlaintext() {
+	ctx := context.Background()
+	store := encsession.NewMemorySession("user-123")
+	if err := store.AddItems(ctx, encsession.Item(`{"role":"user","content":"from before"}`)); err != nil {
+		log.Fatal(err)
+	}
+	key, _ := encsession.ParseKey(exampleKey)
+	options := []encsession.Option{encsession.WithTTL(24 * time.Hour), encsession.WithDropHandler(logDrop)}
+
+	migrating, _ := encsession.New(store, key, options...)
+	items, _ := migrating.GetItems(ctx, 0)
+	fmt.Printf("while migrating: %s\n", items)
+
+	migrated, _ := encsession.New(store, key, append(options, encsession.WithoutPlaintext())...)
+	items, _ = migrated.GetItems(ctx, 0)
+	fmt.Printf("afterwards: %s\n", items)
+	// Output:
+	// while migrating: [{"role":"user","content":"from before"}]
+	// dropped from user-123: encsession: item 0 from the newest: item is not encrypted
+	// afterwards: []
+}
+
+// A pop removes the newest item, for example to let the user say the last thing again.
+func ExampleEncryptedSession_PopItem() {
+	ctx := context.Background()
+	key, _ := encsession.ParseKey(exampleKey)
+	session, _ := encsession.New(encsession.NewMemorySession("user-123"), key, encsession.WithoutPlaintext(),
+		encsession.WithTTL(24*time.Hour), encsession.WithDropHandler(logDrop))
+	for {
+		item, err := session.PopItem(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if item == nil { // nothing readable is left
+			break
+		}
+		fmt.Printf("%s\n", item)
+	}
+	// Output:
+}
+
+// A Sealer encrypts items that are stored in another way than in a Session. It returns the reason instead of dropping,
+// so there is no handler.
+func ExampleSealer() {
+	key, _ := encsession.ParseKey(exampleKey)
+	sealer, err := encsession.NewSealer("user-123", 24*time.Hour, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	stored, err := sealer.Seal(encsession.Item(`{"role":"user","content":"Hello"}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	item, err := sealer.Open(stored)
+	fmt.Printf("%s %v\n", item, err)
+
+	other, _ := encsession.NewSealer("user-124", 24*time.Hour, key)
+	_, err = other.Open(stored)
+	fmt.Println(errors.Is(err, encsession.ErrUndecryptable))
+	// Output:
+	// {"role":"user","content":"Hello"} <nil>
+	// true
+}
+
+// Python versions read some strings as different keys. Such a string is refused, with advice.
+func ExampleParseKey() {
+	_, err := encsession.ParseKey(strings.TrimSuffix(exampleKey, "="))
+	fmt.Println(err)
+	key, err := encsession.ParseKey(exampleKey)
+	fmt.Println(key, err)
+	// Output:
+	// encsession: ParseKey: key is ambiguous, for versions of Python read it differently: if it is a Fernet key, restore the "=" at its end
+	// encsession.Key(hidden) <nil>
+}
+
+// A new master key, once, for the secret manager.
+func ExampleGenerateKey() {
+	key := encsession.GenerateKey()
+	fmt.Fprintln(os.Stderr, "store this and do not log it: a key of", len(key), "characters")
+	fmt.Println(len(key))
+	// Output: 44
+}
