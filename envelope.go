@@ -213,7 +213,7 @@ func (s *Sealer) authenticate(stored Item) (opened, error) {
 		if padding := size - tokenOverhead - len(payload); padding < 1 || padding > aes.BlockSize {
 			break
 		}
-		return opened{payload: slices.Clip(payload), sealed: sealed, key: i}, nil
+		return opened{payload: payload, sealed: sealed, key: i}, nil
 	}
 	return opened{}, ErrUndecryptable
 }
@@ -253,11 +253,11 @@ func findToken(stored Item) ([]byte, error) {
 	if string(members["v"]) != "1" {
 		return nil, fmt.Errorf("%w: v is not 1", ErrMalformed)
 	}
-	if kid, ok := decodeString(members["kid"]); !ok || kid != "hkdf-v1" {
+	var kid, token string
+	if json.Unmarshal(members["kid"], &kid) != nil || kid != "hkdf-v1" {
 		return nil, fmt.Errorf("%w: kid is not hkdf-v1", ErrMalformed)
 	}
-	token, ok := decodeString(members["payload"])
-	if !ok {
+	if json.Unmarshal(members["payload"], &token) != nil {
 		return nil, fmt.Errorf("%w: payload is not a string", ErrMalformed)
 	}
 	if !isBase64([]byte(token)) {
@@ -278,14 +278,6 @@ func cutLayout(stored Item) ([]byte, bool) {
 	}
 	token, ok := bytes.CutSuffix(rest, []byte(envelopeTail))
 	return token, ok && isBase64(token)
-}
-
-// decodeString decodes a JSON string; anything else, nothing and null included, is not ok.
-func decodeString(raw json.RawMessage) (s string, ok bool) {
-	if len(raw) == 0 || raw[0] != '"' {
-		return "", false
-	}
-	return s, json.Unmarshal(raw, &s) == nil
 }
 
 // parseToken checks the size and version of a token in canonical base64, without which fernet-go may panic. It

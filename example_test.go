@@ -25,23 +25,22 @@ func Example() {
 	ctx := context.Background()
 	store := encsession.NewMemorySession("user-123") // your store here
 
-	key, err := encsession.ParseKey(exampleKey) // encsession.GenerateKey() makes one
+	key, err := encsession.ParseKey(encsession.GenerateKey()) // yours comes from a secret manager
 	if err != nil {
 		log.Fatal(err)
 	}
-	session, err := encsession.New(store, key, encsession.WithoutPlaintext(),
-		encsession.WithTTL(24*time.Hour), encsession.WithDropHandler(logDrop))
+	session, err := encsession.New(store, key, encsession.WithoutPlaintext(), encsession.WithTTL(24*time.Hour),
+		encsession.WithDropHandler(func(_ context.Context, d encsession.Drop) { log.Print(d.Err) }))
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = session.AddItems(ctx, encsession.Item(`{"role":"user","content":"My passport is XZ4839201."}`))
-	if err != nil {
+	item := encsession.Item(`{"role":"user","content":"My passport is XZ4839201."}`)
+	if err := session.AddItems(ctx, item); err != nil {
 		log.Fatal(err)
 	}
 	stored, _ := store.GetItems(ctx, 0)
-	fmt.Printf("the store holds      %.53s…\n", stored[0])
 	items, _ := session.GetItems(ctx, 0)
-	fmt.Printf("the session returns  %s\n", items[0])
+	fmt.Printf("the store holds      %.53s…\nthe session returns  %s\n", stored[0], items[0])
 	// Output:
 	// the store holds      {"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"gAAAAAB…
 	// the session returns  {"role":"user","content":"My passport is XZ4839201."}

@@ -115,12 +115,12 @@ func decodeKey(s string) ([]byte, error) {
 		}
 	}
 
-	exact := digits.Len() == wanted // Python 3.15 and later
-	padded := exact && padding > 0  // 3.13.13 and later, 3.14.4 and later
-	prefixed := stopped == wanted   // all before those
-	if exact != padded || padded != prefixed {
+	exact := digits.Len() == wanted // what 3.15 and later want
+	first := stopped == wanted      // what versions before 3.13.13 and 3.14.4 want
+	// Those between want exactly as many and padding behind them: where the others agree, they do too.
+	if exact != first {
 		advice := "keep the 44 characters of the Fernet key and nothing behind or inside them"
-		if exact && !prefixed && padding == 0 {
+		if exact && padding == 0 {
 			advice = `if it is a Fernet key, restore the "=" at its end`
 		}
 		return nil, fmt.Errorf("%w, for versions of Python read it differently: %s", ErrAmbiguousKey, advice)

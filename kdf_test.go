@@ -40,6 +40,7 @@ func TestParseKey(t *testing.T) {
 		"64 hexadecimal digits":            {strings.Repeat("0a", 32), []byte(strings.Repeat("0a", 32))},
 		"44 characters without padding":    {strings.Repeat("A", 44), []byte(strings.Repeat("A", 44))},
 		"31 bytes":                         {strings.Repeat("A", 42) + "==", []byte(strings.Repeat("A", 42) + "==")},
+		"Fernet key, two = inside":         {fernetKey[:2] + "=" + fernetKey[2:6] + "=" + fernetKey[6:], secret},
 		"padding completed before the end": {"AAAA" + fernetKey, []byte("AAAA" + fernetKey)},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,26 @@
+package encsession_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestREADME keeps the README's sample the body of Example, which is compiled and run.
+func TestREADME(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	sample := regexp.MustCompile("(?s)```go\n(.*?)```").FindSubmatch(readme)
+	require.NotNil(t, sample)
+	require.LessOrEqual(t, strings.Count(string(sample[1]), "\n"), 20)
+
+	source, err := os.ReadFile("example_test.go")
+	require.NoError(t, err)
+	body := regexp.MustCompile(`(?s)func Example\(\) \{\n(.*?)\t// Output:`).FindSubmatch(source)
+	require.NotNil(t, body)
+	unindented := regexp.MustCompile(`(?m)^\t`).ReplaceAllString(string(body[1]), "")
+	require.Equal(t, unindented, string(sample[1]))
+}
