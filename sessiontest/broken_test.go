@@ -1,0 +1,727 @@
+package sessiontest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
+)
+
+// hooked is a handle on a MemorySession of which some methods are others.
+type hooked struct {
+	*encsession.MemorySession // the real one
+	id                        string
+	all                       *memory
+
+	get     func(ctx context.Context, limit int) ([]encsession.Item, error)
+	add     func(ctx context.Context, items []encsession.Item) error
+	pop     func(ctx context.Context) (encsession.Item, error)
+	clear   func(ctx context.Context) error
+	replace func(ctx context.Context, old, new []encsession.Item) (int, error)
+}
+
+func (m *memory) hooked(id string) *hooked {
+	s := &hooked{all: m, id: id, MemorySession: m.session(id)}
+	s.bind()
+	return s
+}
+
+// bind sets all hooks to the methods of the real session.
+func (s *hooked) bind() {
+	real := s.MemorySession
+	s.get = real.GetItems
+	s.add = func(ctx context.Context, items []encsession.Item) error { return real.AddItems(ctx, items...) }
+	s.pop = real.PopItem
+	s.clear = real.ClearSession
+	s.replace = real.ReplaceItems
+}
+
+// alias makes the session that of another ID.
+func (s *hooked) alias(id string) {
+	s.MemorySession = s.all.session(id)
+	s.bind()
+}
+
+func (s *hooked) SessionID() string { return s.id }
+
+func (s *hooked) GetItems(ctx context.Context, limit int) ([]encsession.Item, error) {
+	return s.get(ctx, limit)
+}
+
+func (s *hooked) AddItems(ctx context.Context, items ...encsession.Item) error {
+	return s.add(ctx, items)
+}
+
+func (s *hooked) PopItem(ctx context.Context) (encsession.Item, error) { return s.pop(ctx) }
+
+func (s *hooked) ClearSession(ctx context.Context) error { return s.clear(ctx) }
+
+func (s *hooked) ReplaceItems(ctx context.Context, old, new []encsession.Item) (int, error) {
+	return s.replace(ctx, old, new)
+}
+
+// overtaken waits for as long as others have something to do; see record.
+func overtaken() { time.Sleep(time.Millisecond) }
+
+// brokenStores break one rule each. Beside the check of that rule only those fail that need it too.
+var brokenStores = []struct {
+	name   string
+	breaks func(s *hooked)
+	caught string
+	also   string // the names, with spaces between them
+}{
+	{"reports a trimmed ID", func(s *hooked) { s.id = strings.TrimSpace(s.id) }, "session-id", ""},
+	{"sorts the items of a call", sortsItems, "order", "replace-newest replace-snapshot"},
+	{"takes limit from the oldest", takesOldest, "limits", "no-cap"},
+	{"gives the newest first under a limit", givesNewestFirst, "limits", "no-cap"},
+	{"gives 100 items at most", givesHundred, "no-cap", "replace-many"},
+	{"takes 1,000 items at most", takesThousand, "no-cap", ""},
+	{"does not add nothing", refusesNothing, "add-nothing", ""},
+	{"keeps what comes before a bad item", keepsGoodItems, "all-or-nothing", ""},
+	{"passes over bad items", passesOverBadItems, "all-or-nothing", ""},
+	{"rounds numbers", roundsNumbers, "equal-json", ""},
+	{"refuses long items", refusesLongItems, "equal-json", ""},
+	{"is a set", dropsDuplicates, "duplicates", "no-cap replace-newest"},
+	{"keeps the slices that it is given", keepsInput, "input-copied", ""},
+	{"changes the slices that it is given", changesInput, "input-copied", ""},
+	{"gives away its own slices", sharesOutput, "output-copied", ""},
+	{"has no item to pop", popOfNothingFails, "empty-session", "pop-order clear concurrent-pops replace-removes"},
+	{"does not know new sessions", newSessionsFail, "empty-session",
+		"add-nothing pop-order clear handles isolation concurrent-pops replace-removes replace-unmatched"},
+	{"pops the oldest", popsOldest, "pop-order",
+		"equal-json input-copied output-copied handles isolation replace-in-place"},
+	{"clears all sessions", clearsAll, "clear", "isolation replace-isolated"},
+	{"does not clear", clearsNothing, "clear",
+		"empty-session handles isolation replace-newest replace-snapshot replace-bytes replace-isolated replace-concurrent"},
+	{"has one history for each handle", hasOwnHistory, "handles",
+		"concurrent-adds concurrent-mix replace-in-place"},
+	{"ignores case in IDs", func(s *hooked) { s.alias(strings.ToLower(s.id)) }, "isolation", "replace-isolated"},
+	{"trims IDs", func(s *hooked) { s.alias(strings.TrimSpace(s.id)) }, "isolation", "replace-isolated"},
+	{"cleans IDs as paths", func(s *hooked) { s.alias(path.Clean(s.id)) }, "isolation", "replace-isolated"},
+	{"cuts IDs at 255 bytes", func(s *hooked) { s.alias(s.id[:min(255, len(s.id))]) }, "isolation",
+		"replace-isolated"},
+	{"takes IDs for patterns when it clears", clearsPattern, "isolation", "replace-isolated"},
+	{"refuses an ID, but reads under another", readsWhatItRefuses, "isolation", "replace-isolated"},
+	{"ignores contexts", ignoresContexts, "cancelled-context", ""},
+	{"stores before it looks at the context", looksAtContextLate, "cancelled-context", ""},
+	{"loses concurrent adds", losesAdds, "concurrent-adds", "concurrent-mix"},
+	{"mixes concurrent adds", mixesAdds, "concurrent-adds", ""},
+	{"fails under load", failsUnderLoad, "concurrent-adds", "concurrent-mix"},
+	{"writes something else", writesSomethingElse, "concurrent-adds", ""},
+	{"pops twice", popsTwice, "concurrent-pops", "concurrent-mix"},
+	{"pops nothing under load", popsNothing, "concurrent-mix", ""},
+	{"replaces at the end", replacesAtEnd, "replace-in-place",
+		"replace-unmatched replace-newest replace-snapshot replace-many replace-concurrent"},
+	{"never removes", neverRemoves, "replace-removes", "replace-newest replace-many"},
+	{"counts pairs without a match", countsAll, "replace-unmatched",
+		"replace-newest replace-snapshot replace-bytes replace-concurrent"},
+	{"replaces the oldest of equal items", replacesOldest, "replace-newest", ""},
+	{"replaces one pair after another", replacesInTurn, "replace-snapshot", ""},
+	{"replaces what is equal as JSON", replacesEqualJSON, "replace-bytes", ""},
+	{"removes where the new item is empty", removesForEmpty, "replace-all-or-nothing", ""},
+	{"replaces 100 items at most", replacesHundred, "replace-many", ""},
+	{"keeps new items", keepsNewItems, "replace-copied", ""},
+	{"replaces in all sessions", replacesEverywhere, "replace-isolated", ""},
+	{"replaces what is gone", replacesWhatIsGone, "replace-concurrent", ""},
+}
+
+func TestBrokenStores(t *testing.T) {
+	caught := map[string]bool{}
+	for _, store := range brokenStores {
+		t.Run(store.name, func(t *testing.T) {
+			t.Parallel()
+			failed := failing(t, sessionChecks, func() opener {
+				m := newMemory()
+				return func(id string) (session, _ encsession.Session) {
+					s := m.hooked(id)
+					store.breaks(s)
+					return s, nil
+				}
+			})
+			require.ElementsMatch(t, append(strings.Fields(store.also), store.caught), failed)
+		})
+		caught[store.caught] = true
+	}
+	for _, c := range sessionChecks {
+		require.True(t, caught[c.name], "no broken store shows what %s is for", c.name)
+	}
+}
+
+// failing returns the names of the checks that fail. Each has a store of its own.
+func failing(t *testing.T, checks []check, open func() opener) []string {
+	var names []string
+	for _, c := range checks {
+		if r := record(t, c, open); r.Failed() {
+			t.Logf("%s: %.600v", c.name, r)
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+func TestHookedStorePasses(t *testing.T) {
+	m := newMemory()
+	require.Empty(t, failing(t, sessionChecks, func() opener {
+		return func(id string) (session, _ encsession.Session) { return m.hooked(id), nil }
+	}))
+}
+
+func sortsItems(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		return add(ctx, slices.SortedFunc(slices.Values(items), func(a, b encsession.Item) int { return bytes.Compare(a, b) }))
+	}
+}
+
+func takesOldest(s *hooked) {
+	get := s.get
+	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) {
+		items, err := get(ctx, 0)
+		if limit > 0 && limit < len(items) {
+			items = items[:limit]
+		}
+		return items, err
+	}
+}
+
+func givesNewestFirst(s *hooked) {
+	get := s.get
+	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) {
+		items, err := get(ctx, limit)
+		if limit > 0 {
+			slices.Reverse(items)
+		}
+		return items, err
+	}
+}
+
+func givesHundred(s *hooked) {
+	get := s.get
+	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) {
+		if limit <= 0 {
+			limit = 100
+		}
+		return get(ctx, limit)
+	}
+}
+
+func takesThousand(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		if len(items) > 1_000 {
+			return errors.New("too many parameters")
+		}
+		return add(ctx, items)
+	}
+}
+
+func refusesNothing(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		if len(items) == 0 {
+			return errors.New("no values to insert")
+		}
+		return add(ctx, items)
+	}
+}
+
+func keepsGoodItems(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		for i := range items {
+			if !json.Valid(items[i]) {
+				return errors.Join(add(ctx, items[:i]), encsession.ErrInvalidItem)
+			}
+		}
+		return add(ctx, items)
+	}
+}
+
+func passesOverBadItems(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		return add(ctx, slices.DeleteFunc(slices.Clone(items), func(item encsession.Item) bool { return !json.Valid(item) }))
+	}
+}
+
+func roundsNumbers(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		items = slices.Clone(items)
+		for i, item := range items {
+			var value any
+			if json.Unmarshal(item, &value) == nil {
+				items[i], _ = json.Marshal(value)
+			}
+		}
+		return add(ctx, items)
+	}
+}
+
+func refusesLongItems(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		if slices.ContainsFunc(items, func(item encsession.Item) bool { return len(item) > 65_535 }) {
+			return errors.New("data too long for column")
+		}
+		return add(ctx, items)
+	}
+}
+
+func dropsDuplicates(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		var fresh []encsession.Item
+		stored, err := s.MemorySession.GetItems(ctx, 0)
+		for _, item := range items {
+			same := func(other encsession.Item) bool { return bytes.Equal(other, item) }
+			if !slices.ContainsFunc(stored, same) && !slices.ContainsFunc(fresh, same) {
+				fresh = append(fresh, item)
+			}
+		}
+		return errors.Join(err, add(ctx, fresh))
+	}
+}
+
+// aliases are slices that a store should not have kept, beside what they held at the time.
+type aliases struct {
+	mu         sync.Mutex
+	kept, copy []encsession.Item
+}
+
+func (a *aliases) keep(items []encsession.Item) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.kept, a.copy = append(a.kept, items...), append(a.copy, cloneAll(items)...)
+}
+
+// spoil removes from a session what somebody has changed since.
+func (a *aliases) spoil(ctx context.Context, s *encsession.MemorySession) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, item := range a.kept {
+		if !bytes.Equal(item, a.copy[i]) {
+			if _, err := s.ReplaceItems(ctx, a.copy[i:i+1], []encsession.Item{nil}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func keepsInput(s *hooked) {
+	var input aliases
+	add, get := s.add, s.get
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		input.keep(items)
+		return add(ctx, items)
+	}
+	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) {
+		if err := input.spoil(ctx, s.MemorySession); err != nil {
+			return nil, err
+		}
+		return get(ctx, limit)
+	}
+}
+
+func keepsNewItems(s *hooked) {
+	var input aliases
+	replace, get := s.replace, s.get
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		input.keep(new)
+		return replace(ctx, old, new)
+	}
+	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) {
+		if err := input.spoil(ctx, s.MemorySession); err != nil {
+			return nil, err
+		}
+		return get(ctx, limit)
+	}
+}
+
+func changesInput(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		err := add(ctx, items)
+		slices.Reverse(items)
+		return err
+	}
+}
+
+func sharesOutput(s *hooked) {
+	var mu sync.Mutex
+	given := map[string][]encsession.Item{} // by what the items are
+	get := s.get
+	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) {
+		items, err := get(ctx, limit)
+		mu.Lock()
+		defer mu.Unlock()
+		key := string(bytes.Join(slices.Collect(func(yield func([]byte) bool) {
+			for _, item := range items {
+				if !yield(item) {
+					return
+				}
+			}
+		}), []byte("\n")))
+		if given[key] == nil {
+			given[key] = items
+		}
+		return given[key], err
+	}
+}
+
+func popOfNothingFails(s *hooked) {
+	pop := s.pop
+	s.pop = func(ctx context.Context) (encsession.Item, error) {
+		item, err := pop(ctx)
+		if item == nil && err == nil {
+			return nil, errors.New("no rows in result set")
+		}
+		return item, err
+	}
+}
+
+func newSessionsFail(s *hooked) {
+	get := s.get
+	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) {
+		items, err := get(ctx, limit)
+		if len(items) == 0 && err == nil {
+			return nil, errors.New("no such session")
+		}
+		return items, err
+	}
+}
+
+func popsOldest(s *hooked) {
+	s.pop = func(ctx context.Context) (encsession.Item, error) {
+		items, err := s.MemorySession.GetItems(ctx, 0)
+		if len(items) == 0 || err != nil {
+			return nil, err
+		}
+		// It tries again where another was faster: it is not to pop twice as well.
+		n, err := s.MemorySession.ReplaceItems(ctx, items[:1], []encsession.Item{nil})
+		if n == 0 {
+			return s.pop(ctx)
+		}
+		return items[0], err
+	}
+}
+
+func clearsAll(s *hooked) {
+	s.clear = func(ctx context.Context) error {
+		return s.all.each(func(_ string, other *encsession.MemorySession) error { return other.ClearSession(ctx) })
+	}
+}
+
+func clearsPattern(s *hooked) {
+	s.clear = func(ctx context.Context) error {
+		return s.all.each(func(id string, other *encsession.MemorySession) error {
+			if matched, _ := path.Match(s.id, id); matched || id == s.id {
+				return other.ClearSession(ctx)
+			}
+			return nil
+		})
+	}
+}
+
+func replacesEverywhere(s *hooked) {
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (changed int, err error) {
+		err = s.all.each(func(_ string, other *encsession.MemorySession) error {
+			n, err := other.ReplaceItems(ctx, old, new)
+			if other == s.MemorySession {
+				changed = n
+			}
+			return err
+		})
+		return changed, err
+	}
+}
+
+func clearsNothing(s *hooked) { s.clear = func(ctx context.Context) error { return ctx.Err() } }
+
+func hasOwnHistory(s *hooked) {
+	s.all = newMemory()
+	s.alias(s.id)
+}
+
+func readsWhatItRefuses(s *hooked) {
+	const longest = 255
+	if len(s.id) <= longest {
+		return
+	}
+	s.alias(s.id[:longest])
+	tooLong := errors.New("ID is too long")
+	s.add = func(context.Context, []encsession.Item) error { return tooLong }
+	s.pop = func(context.Context) (encsession.Item, error) { return nil, tooLong }
+	s.clear = func(context.Context) error { return tooLong }
+	s.get = func(context.Context, int) ([]encsession.Item, error) {
+		return []encsession.Item{object("of", "another session")}, nil
+	}
+}
+
+func ignoresContexts(s *hooked) {
+	hooks := *s
+	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) {
+		return hooks.get(context.WithoutCancel(ctx), limit)
+	}
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		return hooks.add(context.WithoutCancel(ctx), items)
+	}
+	s.pop = func(ctx context.Context) (encsession.Item, error) { return hooks.pop(context.WithoutCancel(ctx)) }
+	s.clear = func(ctx context.Context) error { return hooks.clear(context.WithoutCancel(ctx)) }
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		return hooks.replace(context.WithoutCancel(ctx), old, new)
+	}
+}
+
+func looksAtContextLate(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		return errors.Join(add(context.WithoutCancel(ctx), items), ctx.Err())
+	}
+}
+
+// losesAdds writes back what it has read, and what it adds to that.
+func losesAdds(s *hooked) {
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		stored, err := s.MemorySession.GetItems(ctx, 0)
+		if err != nil {
+			return err
+		}
+		if err := encsession.NewMemorySession("to check the items").AddItems(ctx, items...); err != nil {
+			return err
+		}
+		overtaken()
+		s.all.steps.Lock()
+		defer s.all.steps.Unlock()
+		if err := s.MemorySession.ClearSession(ctx); err != nil {
+			return err
+		}
+		return s.MemorySession.AddItems(ctx, append(stored, items...)...)
+	}
+}
+
+func mixesAdds(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		if err := encsession.NewMemorySession("to check the items").AddItems(ctx, items...); err != nil {
+			return err
+		}
+		for _, item := range items {
+			if err := add(ctx, []encsession.Item{item}); err != nil {
+				return err
+			}
+			overtaken()
+		}
+		return nil
+	}
+}
+
+func failsUnderLoad(s *hooked) {
+	var busy sync.Mutex
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		if !busy.TryLock() {
+			return errors.New("database is locked")
+		}
+		defer busy.Unlock()
+		overtaken()
+		return add(ctx, items)
+	}
+}
+
+func writesSomethingElse(s *hooked) {
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		items = slices.Clone(items)
+		for i, item := range items {
+			if bytes.Contains(item, []byte(`"Writer"`)) {
+				items[i] = encsession.Item(`{"Writer":"nobody"}`)
+			}
+		}
+		return add(ctx, items)
+	}
+}
+
+func popsTwice(s *hooked) {
+	pop := s.pop
+	s.pop = func(ctx context.Context) (encsession.Item, error) {
+		newest, err := s.MemorySession.GetItems(ctx, 1)
+		if len(newest) == 0 || err != nil {
+			return nil, err
+		}
+		overtaken()
+		_, err = pop(ctx)
+		return newest[0], err
+	}
+}
+
+func popsNothing(s *hooked) {
+	var busy sync.Mutex
+	pop := s.pop
+	s.pop = func(ctx context.Context) (encsession.Item, error) {
+		if !busy.TryLock() {
+			return nil, ctx.Err()
+		}
+		defer busy.Unlock()
+		overtaken()
+		return pop(ctx)
+	}
+}
+
+// refuses returns the error that ReplaceItems returns for these arguments.
+func refuses(ctx context.Context, old, new []encsession.Item) error {
+	_, err := encsession.NewMemorySession("to check the arguments").ReplaceItems(ctx, old, new)
+	return err
+}
+
+// pairwise sets ReplaceItems to replace one pair after another.
+func (s *hooked) pairwise(replace func(ctx context.Context, old, new encsession.Item) (int, error)) {
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		if err := refuses(ctx, old, new); err != nil {
+			return 0, err
+		}
+		changed := 0
+		for i := range old {
+			n, err := replace(ctx, old[i], new[i])
+			if err != nil {
+				return 0, err
+			}
+			changed += n
+		}
+		return changed, nil
+	}
+}
+
+func replacesInTurn(s *hooked) {
+	replace := s.replace
+	s.pairwise(func(ctx context.Context, old, new encsession.Item) (int, error) {
+		return replace(ctx, []encsession.Item{old}, []encsession.Item{new})
+	})
+}
+
+func replacesAtEnd(s *hooked) {
+	replace := s.replace
+	s.pairwise(func(ctx context.Context, old, new encsession.Item) (int, error) {
+		n, err := replace(ctx, []encsession.Item{old}, []encsession.Item{nil})
+		if n == 0 || new == nil || err != nil {
+			return n, err
+		}
+		return n, s.MemorySession.AddItems(ctx, new)
+	})
+}
+
+func neverRemoves(s *hooked) {
+	replace := s.replace
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		new = slices.Clone(new)
+		for i := range new {
+			if new[i] == nil {
+				new[i] = encsession.Item(`{"removed":true}`)
+			}
+		}
+		return replace(ctx, old, new)
+	}
+}
+
+func countsAll(s *hooked) {
+	replace := s.replace
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		_, err := replace(ctx, old, new)
+		return len(old), err
+	}
+}
+
+// replacesOldest replaces in the session upside down.
+func replacesOldest(s *hooked) {
+	replace := s.replace
+	turn := func(ctx context.Context) error {
+		items, err := s.MemorySession.GetItems(ctx, 0)
+		if err != nil {
+			return err
+		}
+		slices.Reverse(items)
+		return errors.Join(s.MemorySession.ClearSession(ctx), s.MemorySession.AddItems(ctx, items...))
+	}
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		s.all.steps.Lock()
+		defer s.all.steps.Unlock()
+		if err := turn(ctx); err != nil {
+			return 0, err
+		}
+		changed, err := replace(ctx, old, new)
+		return changed, errors.Join(err, turn(ctx))
+	}
+}
+
+func replacesEqualJSON(s *hooked) {
+	replace := s.replace
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		stored, err := s.MemorySession.GetItems(ctx, 0)
+		if err != nil {
+			return 0, err
+		}
+		old = slices.Clone(old)
+		for i := range old[:min(len(old), 20)] { // to compare more takes too long
+			if at := slices.IndexFunc(stored, func(item encsession.Item) bool { return equalJSON(item, old[i]) }); at >= 0 {
+				old[i] = stored[at]
+			}
+		}
+		return replace(ctx, old, new)
+	}
+}
+
+func removesForEmpty(s *hooked) {
+	replace := s.replace
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		new = slices.Clone(new)
+		for i := range new {
+			if len(new[i]) == 0 {
+				new[i] = nil
+			}
+		}
+		return replace(ctx, old, new)
+	}
+}
+
+func replacesHundred(s *hooked) {
+	replace := s.replace
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		if len(old) > 100 && len(old) == len(new) {
+			old, new = old[:100], new[:100]
+		}
+		return replace(ctx, old, new)
+	}
+}
+
+func replacesWhatIsGone(s *hooked) {
+	replace := s.replace
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		stored, err := s.MemorySession.GetItems(ctx, 0)
+		if err != nil {
+			return 0, err
+		}
+		found := 0
+		for i := range stored {
+			for j := range old {
+				if bytes.Equal(stored[i], old[j]) {
+					found++
+					break
+				}
+			}
+		}
+		overtaken()
+		_, err = replace(ctx, old, new)
+		return min(found, len(old)), err
+	}
+}

@@ -1,0 +1,283 @@
+package sessiontest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
+)
+
+// brokenDecorators break one rule of RunEncrypted each, as brokenStores do of Run.
+var brokenDecorators = []struct {
+	name   string
+	open   func(t testing.TB, store *encsession.MemorySession) encsession.Session
+	caught string
+	also   string
+}{
+	{"does not encrypt", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
+		return store
+	}, "add-hides", "replace-hides printing-hides equal-items-differ moved-item-unreadable"},
+	{"encodes in base64", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
+		return coded{store, func(item []byte) []byte { return item }}
+	}, "add-hides", "replace-hides equal-items-differ moved-item-unreadable"},
+	{"encrypts equal items equally", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
+		return coded{store, keystream(store.SessionID())}
+	}, "equal-items-differ", ""},
+	{"has one key for all sessions", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
+		key, err := encsession.ParseKey(outerKey)
+		require.NoError(t, err)
+		s, err := encsession.New(store, key, encsession.WithoutPlaintext(), encsession.WithSessionID("constant"))
+		require.NoError(t, err)
+		return s
+	}, "moved-item-unreadable", ""},
+	{"replaces without encrypting", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
+		return replacesPlaintext{encrypt(t, store, outerKey)}
+	}, "replace-hides", ""},
+	{"quotes items in errors", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
+		return quoting{encrypt(t, store, outerKey)}
+	}, "errors-hide", ""},
+	{"keeps items in errors", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
+		return carrying{encrypt(t, store, outerKey)}
+	}, "errors-hide", ""},
+	{"remembers what it was given", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
+		return &remembering{EncryptedSession: encrypt(t, store, outerKey)}
+	}, "printing-hides", ""},
+	{"adds an item of its own", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
+		return padding{encrypt(t, store, outerKey)}
+	}, "one-for-one", "pop-removes clear-empties"},
+	{"encrypts again what a pop leaves", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
+		return restless{encrypt(t, store, outerKey)}
+	}, "pop-removes", ""},
+	{"only hides what is cleared", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
+		return &hiding{EncryptedSession: encrypt(t, store, outerKey)}
+	}, "clear-empties", ""},
+}
+
+func TestBrokenDecorators(t *testing.T) {
+	caught := map[string]bool{}
+	for _, decorator := range brokenDecorators {
+		t.Run(decorator.name, func(t *testing.T) {
+			t.Parallel()
+			failed := failing(t, encryptedChecks, func() opener {
+				m := newMemory()
+				return func(id string) (_, _ encsession.Session) {
+					return decorator.open(t, m.session(id)), m.session(id)
+				}
+			})
+			require.ElementsMatch(t, append(strings.Fields(decorator.also), decorator.caught), failed)
+		})
+		caught[decorator.caught] = true
+	}
+	for _, c := range encryptedChecks {
+		require.True(t, caught[c.name], "no broken decorator shows what %s is for", c.name)
+	}
+}
+
+// coded encodes items in base64, after a transformation that undoes itself.
+type coded struct {
+	*encsession.MemorySession
+	transform func([]byte) []byte
+}
+
+// keystream returns the XOR with bytes that follow from the ID.
+func keystream(id string) func([]byte) []byte {
+	return func(b []byte) []byte {
+		b = bytes.Clone(b)
+		for i := 0; i < len(b); i += sha256.Size {
+			block := sha256.Sum256(fmt.Appendf(nil, "%d %s", i, id))
+			for j := range min(sha256.Size, len(b)-i) {
+				b[i+j] ^= block[j]
+			}
+		}
+		return b
+	}
+}
+
+func (s coded) seal(items []encsession.Item) ([]encsession.Item, error) {
+	sealed := make([]encsession.Item, len(items))
+	for i, item := range items {
+		if item == nil {
+			continue
+		}
+		if !json.Valid(item) || !utf8.Valid(item) {
+			return nil, encsession.ErrInvalidItem
+		}
+		sealed[i] = object("coded", base64.StdEncoding.EncodeToString(s.transform(item)))
+	}
+	return sealed, nil
+}
+
+func (s coded) open(stored []encsession.Item) []encsession.Item {
+	var items []encsession.Item
+	for _, item := range stored {
+		var envelope struct{ Coded []byte }
+		if json.Unmarshal(item, &envelope) == nil && json.Valid(s.transform(envelope.Coded)) {
+			items = append(items, s.transform(envelope.Coded))
+		}
+	}
+	return items
+}
+
+func (s coded) AddItems(ctx context.Context, items ...encsession.Item) error {
+	sealed, err := s.seal(items)
+	if err != nil {
+		return err
+	}
+	return s.MemorySession.AddItems(ctx, sealed...)
+}
+
+func (s coded) GetItems(ctx context.Context, limit int) ([]encsession.Item, error) {
+	stored, err := s.MemorySession.GetItems(ctx, limit)
+	return s.open(stored), err
+}
+
+func (s coded) PopItem(ctx context.Context) (encsession.Item, error) {
+	stored, err := s.MemorySession.PopItem(ctx)
+	if items := s.open([]encsession.Item{stored}); len(items) > 0 {
+		return items[0], err
+	}
+	return nil, err
+}
+
+func (s coded) ReplaceItems(ctx context.Context, old, new []encsession.Item) (int, error) {
+	old, errOld := s.seal(old)
+	new, errNew := s.seal(new)
+	if err := errors.Join(errOld, errNew); err != nil {
+		return 0, err
+	}
+	return s.MemorySession.ReplaceItems(ctx, old, new)
+}
+
+// replacesPlaintext finds the envelopes of the old items, and puts the new items in their place as they are.
+type replacesPlaintext struct{ *encsession.EncryptedSession }
+
+func (s replacesPlaintext) ReplaceItems(ctx context.Context, old, new []encsession.Item) (int, error) {
+	store := s.Unwrap().(*encsession.MemorySession)
+	stored, errStored := store.GetItems(ctx, 0)
+	items, errItems := s.GetItems(ctx, 0)
+	if err := errors.Join(errStored, errItems); err != nil {
+		return 0, err
+	}
+	var oldStored []encsession.Item
+	for i := range old {
+		for j := range items {
+			if bytes.Equal(items[j], old[i]) {
+				oldStored = append(oldStored, stored[j])
+			}
+		}
+	}
+	return store.ReplaceItems(ctx, oldStored, new)
+}
+
+// quoting says in its errors what it could not add.
+type quoting struct{ *encsession.EncryptedSession }
+
+func (s quoting) AddItems(ctx context.Context, items ...encsession.Item) error {
+	if err := s.EncryptedSession.AddItems(ctx, items...); err != nil {
+		return fmt.Errorf("%w: %s", err, items)
+	}
+	return nil
+}
+
+// carrying keeps in its errors what it could not replace.
+type carrying struct{ *encsession.EncryptedSession }
+
+type carriedError struct{ items []encsession.Item }
+
+func (*carriedError) Error() string { return "items could not be replaced" }
+
+func (s carrying) ReplaceItems(ctx context.Context, old, new []encsession.Item) (int, error) {
+	n, err := s.EncryptedSession.ReplaceItems(ctx, old, new)
+	if err != nil {
+		return n, &carriedError{new}
+	}
+	return n, nil
+}
+
+// remembering has a cache of what was added last.
+type remembering struct {
+	*encsession.EncryptedSession
+	last []encsession.Item
+}
+
+func (s *remembering) AddItems(ctx context.Context, items ...encsession.Item) error {
+	s.last = items
+	return s.EncryptedSession.AddItems(ctx, items...)
+}
+
+// padding adds an item to the store that is not one of the session.
+type padding struct{ *encsession.EncryptedSession }
+
+func (s padding) AddItems(ctx context.Context, items ...encsession.Item) error {
+	if err := s.EncryptedSession.AddItems(ctx, items...); err != nil {
+		return err
+	}
+	return s.Unwrap().AddItems(ctx, object("version", random()))
+}
+
+// restless writes all items again after a pop.
+type restless struct{ *encsession.EncryptedSession }
+
+func (s restless) PopItem(ctx context.Context) (encsession.Item, error) {
+	popped, errPop := s.EncryptedSession.PopItem(ctx)
+	items, errGet := s.GetItems(ctx, 0)
+	errClear := s.ClearSession(ctx)
+	return popped, errors.Join(errPop, errGet, errClear, s.AddItems(ctx, items...))
+}
+
+// hiding remembers how many items are cleared, and leaves them where they are.
+type hiding struct {
+	*encsession.EncryptedSession
+	cleared int
+}
+
+func (s *hiding) GetItems(ctx context.Context, limit int) ([]encsession.Item, error) {
+	items, err := s.EncryptedSession.GetItems(ctx, limit)
+	return items[min(s.cleared, len(items)):], err
+}
+
+func (s *hiding) ClearSession(ctx context.Context) error {
+	items, err := s.EncryptedSession.GetItems(ctx, 0)
+	s.cleared = len(items)
+	return err
+}
+
+func TestSecretIsFound(t *testing.T) {
+	s := newSecret()
+	b := []byte(s.text)
+	found := map[string]string{
+		"plain":       "before " + s.text + " behind",
+		"lower case":  strings.ToLower(s.text),
+		"upper case":  strings.ToUpper(s.text),
+		"hex":         fmt.Sprintf("%x", "a"+s.text+"b"),
+		"upper hex":   fmt.Sprintf("%X", b),
+		"spaced hex":  fmt.Sprintf("% x", b),
+		"bytes":       fmt.Sprint(append([]byte("a"), b...)),
+		"go bytes":    fmt.Sprintf("%#v", b),
+		"raw message": fmt.Sprintf("%#v", encsession.Item(b)),
+	}
+	for before := range 7 {
+		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding, base64.RawStdEncoding} {
+			text := strings.Repeat("a", before) + s.text + strings.Repeat("b", before%4)
+			found[fmt.Sprintf("base64 %d %p", before, encoding)] = encoding.EncodeToString([]byte(text))
+		}
+	}
+	for what, text := range found {
+		_, ok := s.findIn(text)
+		require.True(t, ok, "%s: %s", what, text)
+	}
+	for _, text := range []string{"", "nothing", newSecret().text, s.text[1:], s.text[:len(s.text)-1]} {
+		disguise, ok := s.findIn(text)
+		require.False(t, ok, "%s: %s", disguise, text)
+	}
+}

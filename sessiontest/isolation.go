@@ -1,0 +1,119 @@
+package sessiontest
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/encsession/encsession"
+)
+
+var isolation = check{
+	name: "isolation",
+	rule: "Two different session IDs are two sessions; where a store cannot hold an ID, its methods return an error.",
+	harm: "Users read, continue and delete each other's conversations.",
+	run: func(t *tester) {
+		held := t.heldSessions()
+		for _, s := range held {
+			s.want(s.mark("earlier"), s.mark("later"))
+		}
+		for _, s := range held {
+			s.wantPop(s.mark("later"))
+		}
+		for _, s := range held {
+			s.want(s.mark("earlier"))
+			s.wantPop(s.mark("earlier"))
+		}
+		// The second time the other way round: a session that another one's ClearSession empties too is seen only
+		// where its own turn comes later.
+		for range 2 {
+			for _, s := range held {
+				s.add(s.mark("again"))
+			}
+			for _, s := range held {
+				s.want(s.mark("again"))
+				s.clear()
+				s.want()
+			}
+			slices.Reverse(held)
+		}
+	},
+}
+
+// heldSessions returns the sessions with mergeable IDs that the store can hold, with a marked earlier and later item
+// in each. Where the store refuses an ID, nothing must be found under it afterwards.
+func (t *tester) heldSessions() []handle {
+	t.Helper()
+	var held, refused []handle
+	for _, id := range mergeableIDs() {
+		s := t.session(id)
+		_ = s.tryClear() // some IDs are the same in every run; an ID that is refused shows below
+		held = append(held, s)
+	}
+	held = slices.DeleteFunc(held, func(s handle) bool {
+		err := s.tryAdd(s.mark("earlier"), s.mark("later"))
+		if err != nil {
+			t.Logf("the store refuses the session ID %.60q: %v", s.id, err)
+			refused = append(refused, s)
+		}
+		return err != nil
+	})
+	for _, s := range refused {
+		if items, err := s.tryItems(0); err == nil && len(items) > 0 {
+			t.Fatalf("AddItems refuses the session ID %q, but GetItems finds %s there", s.id, show(items[0]))
+		}
+	}
+	return held
+}
+
+// mark returns an item that says which session it belongs to.
+func (h handle) mark(name string) encsession.Item { return object(name, h.id) }
+
+// mergeableIDs returns IDs that are different, and that databases, file systems and programs are known to take for
+// one another: by collation, padding, trimming, patterns, escapes, conversion, normalisation or cutting.
+func mergeableIDs() []string {
+	stem := "sessiontest-" + random() + "s" // small ASCII letters and digits, a letter at both ends
+	ids := []string{
+		stem, strings.ToUpper(stem), strings.ToUpper(stem[:1]) + stem[1:],
+		stem[:len(stem)-1], stem + stem,
+
+		// As numbers and as words that mean something these are the same in every run: a stem would spoil them.
+		"0", "00", "0x0", "0.0", "-0", "null", "NULL",
+	}
+	for _, suffix := range []string{
+		// white space, seen and unseen
+		" ", "  ", "\t", "\n", "\r\n", "\u00a0", "\u3000", "\u200b", "\u00ad", "\ufeff",
+		// keys and names that stores make from an ID
+		":messages", ":counter", ":", "::", ":messages:messages", "_messages", ".json", ".",
+		// patterns, of LIKE and of globs
+		"%", "%%", "_", "*", "**", "?", "[a]", "a", "{a,b}",
+		// quotes, escapes and SQL
+		"'", "''", `"`, `""`, "`", `\`, `\\`, `\'`, `\n`, "%20", "+", "&amp;", "&", "$1", "#", ";", "--",
+		"'; DROP TABLE agent_messages; --", "' OR '1'='1",
+		// paths
+		"/", "//", "/.", "/b", "/b/..", "/../b", ":b",
+		// case and accents, in both normal forms, and what case folding makes of letters
+		"e", "E", "é", "e\u0301", "É", "E\u0301", "è", "ß", "ss", "SS", "ẞ", "ſ", "s", "S",
+		"i", "I", "İ", "ı", "i\u0307", "σ", "ς", "Σ", "k", "\u212a", "å", "\u212b", "ω", "\u2126",
+		// width, ligatures and compatibility
+		"A", "Ａ", "ａ", "1", "１", "¹", "①", "fi", "ﬁ", "は", "ば", "ハ", "ﾊ",
+		// emoji, which some collations take for nothing, or for one and the same
+		"😀", "😁", "❤", "❤\ufe0f", "👍", "👍🏽", "�", "??",
+	} {
+		ids = append(ids, stem+suffix)
+	}
+	for _, prefix := range []string{
+		" ", "\t", "\n", "\u200b", "../x/../", "./", "/", "'", "%", "*", "-", "agents:session:",
+	} {
+		ids = append(ids, prefix+stem)
+	}
+	last := stem[:len(stem)-1] // the stem is what these patterns match
+	ids = append(ids, last+"_", last+"?", last+"*", last+"%", last+"[a-z]", last+`\s`,
+		"{"+stem+"}", "'"+stem+"'", `"`+stem+`"`)
+	for _, letter := range []string{"x", "é", "😀"} {
+		for _, size := range []int{64, 255, 300, 1_100} { // characters, of one, two and four bytes
+			long := stem + strings.Repeat(letter, size-len(stem)-1)
+			ids = append(ids, long+"1", long+"2")
+		}
+	}
+	return ids
+}

@@ -1,0 +1,72 @@
+package sessiontest
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+// recorder is a testing.TB that records what a check says instead of failing.
+type recorder struct {
+	testing.TB // for what is not overridden, such as Context
+
+	mu              sync.Mutex
+	failed, skipped bool
+	log             []string
+}
+
+// record runs a check and returns what it said. It runs it in a bubble of testing/synctest, where sleeping takes no
+// time, and ends only when all other goroutines wait: what sleeps between reading and writing is overtaken for sure.
+func record(t *testing.T, c check, open func() opener) *recorder {
+	t.Helper()
+	r := &recorder{}
+	synctest.Test(t, func(t *testing.T) {
+		r.TB = t
+		done := make(chan struct{})
+		go func() {
+			defer close(done) // Goexit, too, comes here
+			c.start(r, open())
+		}()
+		<-done
+	})
+	return r
+}
+
+func (r *recorder) Helper() {}
+
+func (r *recorder) Failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+func (r *recorder) Logf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log = append(r.log, fmt.Sprintf(format, args...))
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.Logf(format, args...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = true
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Skip(args ...any) {
+	r.Logf("%s", fmt.Sprint(args...))
+	r.mu.Lock()
+	r.skipped = true
+	r.mu.Unlock()
+	runtime.Goexit()
+}
+
+func (r *recorder) String() string { return strings.Join(r.log, "\n") }

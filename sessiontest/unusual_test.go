@@ -1,0 +1,63 @@
+package sessiontest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
+)
+
+// unusualStores do what the interface allows, and most stores do not do.
+var unusualStores = map[string]func(s *hooked){
+	"writes JSON in its own way": func(s *hooked) {
+		add, replace := s.add, s.replace
+		s.add = func(ctx context.Context, items []encsession.Item) error { return add(ctx, rewritten(items)) }
+		s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+			return replace(ctx, old, rewritten(new))
+		}
+	},
+	"refuses unusual IDs": func(s *hooked) {
+		if strings.Trim(s.id, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" {
+			return
+		}
+		errID := errors.New("cannot hold this ID")
+		s.get = func(context.Context, int) ([]encsession.Item, error) { return nil, errID }
+		s.add = func(context.Context, []encsession.Item) error { return errID }
+		s.pop = func(context.Context) (encsession.Item, error) { return nil, errID }
+		s.clear = func(context.Context) error { return errID }
+		s.replace = func(context.Context, []encsession.Item, []encsession.Item) (int, error) { return 0, errID }
+	},
+}
+
+// rewritten returns the items with their members in order and each on a line of its own.
+func rewritten(items []encsession.Item) []encsession.Item {
+	items = slices.Clone(items)
+	for i, item := range items {
+		if value, err := decode(item); err == nil && item != nil {
+			items[i], _ = json.MarshalIndent(value, "", "\t")
+		}
+	}
+	return items
+}
+
+func TestUnusualStores(t *testing.T) {
+	for name, change := range unusualStores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require.Empty(t, failing(t, sessionChecks, func() opener {
+				m := newMemory()
+				return func(id string) (session, _ encsession.Session) {
+					s := m.hooked(id)
+					change(s)
+					return s, nil
+				}
+			}))
+		})
+	}
+}
