@@ -36,7 +36,7 @@ const trickyLines = `
 {"backslashes":"\\ \\\\ \\n \\u0041 C:\\new\\table","trailing":"\\"}
 {"sql":"'; DROP TABLE agent_messages; -- /* */","like":"%_[a]*?"}
 {"scripts":"Latin Ελληνικά Кириллица العربية עברית हिन्दी ไทย 中文 日本語 한국어"}
-{"emoji":"👍🏽 👨‍👩‍👧‍👦 🇩🇪 ❤️","right to left":"‮abc‬"}
+{"emoji":"👍🏽 👨‍👩‍👧‍👦 🇩🇪 ❤️","right to left":"` + "\u202eabc\u202c" + `"}
 {"__proto__":{"polluted":true},"constructor":{"prototype":1},"toString":"x","length":3}
 {"id":7,"ID":8,"Id":"members that differ by case"}
 {"z":1,"a":2,"m":{"z":3,"a":4}}
