@@ -207,9 +207,9 @@ func (s *EncryptedSession) ReplaceItems(ctx context.Context, old, new []Item) (i
 }
 
 func (s *EncryptedSession) replace(ctx context.Context, old, new []Item) (int, error) {
-	replacer, ok := s.store.(Replacer)
-	if !ok {
-		return 0, fmt.Errorf("store %T is not a Replacer: %w", s.store, errors.ErrUnsupported)
+	replacer, err := s.replacer()
+	if err != nil {
+		return 0, err
 	}
 	if err := checkReplacement(old, new); err != nil {
 		return 0, err
@@ -241,6 +241,14 @@ func (s *EncryptedSession) replace(ctx context.Context, old, new []Item) (int, e
 		return 0, fmt.Errorf("store: %w", err)
 	}
 	return changed, nil
+}
+
+// replacer returns the store as a Replacer, or an error.
+func (s *EncryptedSession) replacer() (Replacer, error) {
+	if replacer, ok := s.store.(Replacer); ok {
+		return replacer, nil
+	}
+	return nil, fmt.Errorf("store %T is not a Replacer: %w", s.store, errors.ErrUnsupported)
 }
 
 // judged is a stored item and what a read makes of it.

@@ -43,7 +43,7 @@ const NoExpiry time.Duration = -1
 // shows a key, however it is printed. NewSealer makes one; the zero Sealer returns errors.
 type Sealer struct {
 	sessionID string
-	ttl       int64 // in seconds; negative for NoExpiry
+	ttl       time.Duration
 
 	// keys returns the keys of the session: the current one and then the read keys. It is a func for the
 	// reason given at Key.
@@ -67,10 +67,7 @@ func newSealer(sessionID string, ttl time.Duration, key Key, readKeys []Key) (*S
 	if err := checkSessionID(sessionID); err != nil {
 		return nil, err
 	}
-	s := &Sealer{sessionID: sessionID, ttl: int64(ttl / time.Second)}
-	if ttl == NoExpiry {
-		s.ttl = -1
-	} else if ttl < time.Second || ttl%time.Second != 0 {
+	if ttl != NoExpiry && (ttl < time.Second || ttl%time.Second != 0) {
 		return nil, fmt.Errorf("TTL of %v is neither NoExpiry nor whole seconds, at least one", ttl)
 	}
 	current, err := key.derive(sessionID)
@@ -85,8 +82,7 @@ func newSealer(sessionID string, ttl time.Duration, key Key, readKeys []Key) (*S
 		}
 		keys = append(keys, derived)
 	}
-	s.keys = func() []*fernet.Key { return keys }
-	return s, nil
+	return &Sealer{sessionID: sessionID, ttl: ttl, keys: func() []*fernet.Key { return keys }}, nil
 }
 
 // check returns an error for a Sealer that NewSealer did not make.
@@ -149,11 +145,8 @@ func (s *Sealer) open(stored Item, now time.Time) (Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.judgeAge(t.sealed, now); err != nil {
+	if err := s.judge(t, now); err != nil {
 		return nil, err
-	}
-	if !isObject(t.payload) {
-		return nil, fmt.Errorf("%w: authentic, but its payload is not a JSON object", ErrMalformed)
 	}
 	return t.payload, nil
 }
@@ -218,18 +211,27 @@ func (s *Sealer) authenticate(stored Item) (opened, error) {
 	return opened{}, ErrUndecryptable
 }
 
-// judgeAge returns ErrExpired, ErrFuture or nil. The time of sealing is unsigned and can be any number.
-func (s *Sealer) judgeAge(sealed uint64, now time.Time) error {
-	clock := uint64(max(now.Unix(), 0))
+// judge returns ErrExpired, ErrFuture, ErrMalformed or nil for what is authentic. The time of sealing is unsigned and can
+// be any number.
+func (s *Sealer) judge(t opened, now time.Time) error {
+	clock := unixTime(now)
 	switch {
-	case s.ttl < 0:
-		return nil
-	case sealed > clock+maxClockSkew:
+	case s.ttl != NoExpiry && t.sealed > clock+maxClockSkew:
 		return ErrFuture
-	case clock > sealed+uint64(s.ttl): // no overflow: sealed is no more than a minute ahead here
+	case s.ttl != NoExpiry && olderBy(t.sealed, clock, s.ttl):
 		return ErrExpired
+	case !isObject(t.payload):
+		return fmt.Errorf("%w: authentic, but its payload is not a JSON object", ErrMalformed)
 	}
 	return nil
+}
+
+// unixTime returns the time in whole seconds, as tokens have it.
+func unixTime(t time.Time) uint64 { return uint64(max(t.Unix(), 0)) }
+
+// olderBy reports whether, by the clock, more than a time of whole seconds has passed since sealed.
+func olderBy(sealed, clock uint64, d time.Duration) bool {
+	return clock > sealed && clock-sealed > uint64(d/time.Second)
 }
 
 // findToken returns the token in a stored item, which is canonical base64 and may be a part of stored. The errors

@@ -14,7 +14,7 @@ const maxMisses = 16
 
 // pop removes the newest readable item and returns it with the drops to report, also where there is an error.
 func (s *EncryptedSession) pop(ctx context.Context) (Item, []Drop, error) {
-	if replacer, ok := s.store.(Replacer); ok {
+	if replacer, err := s.replacer(); err == nil {
 		item, drops, err := s.popInPlace(ctx, replacer)
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return item, drops, err

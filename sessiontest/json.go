@@ -59,8 +59,9 @@ func equalNumbers(a, b string) bool {
 
 // object returns a JSON object with one member.
 func object(name, value string) encsession.Item {
-	item, _ := json.Marshal(map[string]string{name: value}) // strings always encode
-	return item
+	quotedName, _ := json.Marshal(name) // strings always encode
+	quotedValue, _ := json.Marshal(value)
+	return slices.Concat([]byte("{"), quotedName, []byte(":"), quotedValue, []byte("}"))
 }
 
 // show returns an item for a message, cut short.

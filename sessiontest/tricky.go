@@ -1,6 +1,8 @@
 package sessiontest
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/encsession/encsession"
@@ -17,7 +19,7 @@ func trickyItems() []encsession.Item {
 		[]byte("{\"line separators\":\"\u2028\u2029\",\"joined\":\"\u200d\",\"private\":\"\ue000\",\"last\":\"\U0010ffff\"}"),
 		[]byte(strings.Repeat(`{"deep":[`, 100)+`{}`+strings.Repeat(`]}`, 100)),
 		[]byte("{\"combining\":\"e\u0301\",\"composed\":\"\u00e9\",\"e\u0301\":1,\"\u00e9\":2}"),
-		[]byte(`{"long":"`+strings.Repeat("0123456789abcdef", 1<<16)+`"}`), // 1 MiB; last, and so soon popped
+		slices.Concat([]byte(`{"long":"`), bytes.Repeat([]byte("0123456789abcdef"), 1<<16), []byte(`"}`)), // 1 MiB
 	)
 }
 
