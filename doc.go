@@ -23,7 +23,7 @@
 // sealed by a clock that is more than a minute ahead, when no key at hand opens it, or when it is malformed. It stays in
 // the store. Set WithDropHandler and look at what it is told: after a deployment with a wrong key, every item is
 // dropped as [ErrUndecryptable], and without a handler that looks like an empty history. With [WithStrictReads] such an
-// item is an error instead.
+// item is an error instead. [EncryptedSession.Audit] counts what a session holds, by class and by key.
 //
 // A pop removes the newest readable item and nothing else: a wrong key destroys nothing. For that the store needs to be a
 // [Replacer]. Over a store with the four methods of Session alone, PopItem cannot reach below an item that it cannot
@@ -38,10 +38,19 @@
 // for a key, and [NewKey] takes 32 bytes. A raw secret is not hardened: HKDF is not a password hash, so a secret that
 // can be guessed can be tried out on a stolen database at full speed.
 //
-// To change the key, first give the new key to every reader with [WithReadKeys], then let the writers use it, and keep
-// the old key as a read key until no item under it is needed any more. Read keys are for retirement, not for
-// compromise: whoever holds an old key can forge items that read as authentic. Never write under a new key while a
-// Python service still reads with the old one: its pop deletes what it cannot read.
+// A key is changed in five steps:
+//
+//  1. Every reader learns the new key as a read key ([WithReadKeys]). Were a writer faster, readers would drop what it
+//     writes.
+//  2. The writers switch to the new key, with the old one as a read key.
+//  3. [EncryptedSession.Rekey], for every session, seals under the new key what is still under the old one.
+//  4. [EncryptedSession.Audit] shows 0 for the old key in every session. If it does not, somebody still writes under it.
+//  5. The old key is retired: no service has it any more.
+//
+// Read keys are for retirement, not for compromise: whoever holds an old key can forge items that read as authentic, and
+// that Rekey carries over. When a key is stolen, what it sealed has been read, and what it seals proves nothing: drop it
+// from all services at once. Never write or Rekey under a new key while a Python service still reads with the old one: its
+// pop deletes what it cannot read.
 //
 // No Key, Sealer, Option or EncryptedSession shows a key, however it is printed, logged or encoded, and no error holds
 // a key, an item or other stored text. The one exception is [DecodeError], which carries the item in a field, for the
@@ -51,8 +60,9 @@
 //
 // Stored items that are not encrypted pass through reads as they are, so that an existing store can be wrapped at once:
 // old items are readable, new ones are encrypted. Passing through means that whoever can write to the database can put
-// words into the history. Set [WithoutPlaintext] from the beginning on a fresh store, and on a migrated one as soon as
-// the plaintext is gone.
+// words into the history. Set [WithoutPlaintext] from the beginning on a fresh store. On a migrated one, run
+// [EncryptedSession.SealPlaintext] once for every session, while all that can write to the database is trusted, since it
+// makes legitimate whatever lies there, and set WithoutPlaintext for good.
 //
 // # Compatibility
 //
@@ -76,7 +86,8 @@
 // and logged, so they must not be bearer tokens.
 //
 // The TTL is a policy of the reader: it hides items and deletes nothing. A reader with another TTL, or another clock,
-// reads what is still stored. Deleting leaves old bytes in database files, logs and backups.
+// reads what is still stored. [EncryptedSession.Purge] deletes; sealing in place and deleting leave old bytes in database
+// files, logs and backups.
 //
 // Equal session IDs under one master key share a key, in whatever store they are. A constant [WithSessionID] for all
 // sessions removes the separation between them.

@@ -24,7 +24,9 @@ type config struct {
 }
 
 // WithTTL sets how long after sealing an item is readable: whole seconds, at least one, or NoExpiry. Anything else
-// is an error of New. The TTL is a policy of this reader: it is not stored, and hides items without removing them.
+// is an error of New. The TTL is a policy of this reader: it is not stored, and hides items without removing them. Age is
+// counted in whole seconds of Unix time, as at Sealer.Open: with a TTL of a second, an item is readable for between one
+// and two seconds.
 func WithTTL(ttl time.Duration) Option {
 	return func(c *config) error {
 		c.ttl = ttl

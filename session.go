@@ -16,8 +16,8 @@ type Item = json.RawMessage
 // package sessiontest checks a store against it.
 //
 // Methods are safe for concurrent use, through one handle and through several handles on one session. Item
-// slices that are passed in are not kept or changed after the method returns; slices that are returned belong
-// to the caller, who may change them. A context that is done makes a method return its error (errors.Is finds
+// slices that are passed in are not changed, and not kept after the method returns; slices that are returned
+// belong to the caller, who may change them. A context that is done makes a method return its error (errors.Is finds
 // it) and change nothing. Where a method returns an error, it has changed nothing; only where a connection breaks
 // in the middle of a commit may the outcome be open.
 //
@@ -36,7 +36,8 @@ type Session interface {
 	GetItems(ctx context.Context, limit int) ([]Item, error)
 
 	// AddItems appends items to the session in the order given: all of them or, with an error, none. Items of
-	// concurrent calls are not mixed with one another. An item that is not JSON is an error. No items is not.
+	// concurrent calls are not mixed with one another. An item that is not JSON is an error; a store may be
+	// stricter and refuse what is not a JSON object in valid UTF-8. To add no items is no error.
 	AddItems(ctx context.Context, items ...Item) error
 
 	// PopItem removes the newest item and returns it. It returns nil and no error when there is none. Under
