@@ -461,3 +461,27 @@ func TestOperationsThroughADecorator(t *testing.T) {
 	require.Equal(t, []int{3, 0}, report.Keys)
 	require.Equal(t, texts(messages(3)), getItems(t, outer, 0))
 }
+
+// TestErrorsOfSeveralBatches has an item in the second batch that cannot be sealed, and a store that fails in the third.
+func TestErrorsOfSeveralBatches(t *testing.T) {
+	store := newFaultyStore()
+	for i := range 2500 {
+		item := numbered(i)
+		if i == 1200 {
+			item = encsession.Item(`{"__enc__":2}`)
+		}
+		require.NoError(t, store.MemorySession.AddItems(t.Context(), item))
+	}
+	calls := 0
+	store.replace = func() error {
+		if calls++; calls == 4 {
+			return errBroken
+		}
+		return nil
+	}
+	changed, err := newSession(t, store, testKey(t, 0)).SealPlaintext(t.Context())
+	require.Equal(t, 1999, changed)
+	require.ErrorIs(t, err, encsession.ErrMalformed)
+	require.ErrorContains(t, err, "item 1299 from the newest")
+	require.ErrorIs(t, err, errBroken)
+}

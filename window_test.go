@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/fernet/fernet-go"
 	"github.com/stretchr/testify/require"
@@ -51,4 +52,13 @@ func TestDouble(t *testing.T) {
 	require.Equal(t, math.MaxInt-1, double(math.MaxInt/2))
 	require.Equal(t, 0, double(math.MaxInt/2+1))
 	require.Equal(t, 0, double(math.MaxInt))
+}
+
+// TestAClockBeforeTheEpoch takes everything for future, rather than for very old.
+func TestAClockBeforeTheEpoch(t *testing.T) {
+	s := &Sealer{ttl: time.Hour}
+	clock := time.Unix(-10, 0)
+	require.ErrorIs(t, s.judge(opened{sealed: 61, payload: []byte(`{}`)}, clock), ErrFuture)
+	require.NoError(t, s.judge(opened{sealed: 60, payload: []byte(`{}`)}, clock))
+	require.NoError(t, s.judge(opened{sealed: 0, payload: []byte(`{}`)}, clock))
 }
