@@ -8,6 +8,7 @@
 // encrypted in it:
 //
 //	key, err := encsession.ParseKey(os.Getenv("ENCSESSION_KEY")) // as encsession.GenerateKey returned it once
+//	// ... and so on with every err
 //	session, err := encsession.New(store, key,
 //		encsession.WithoutPlaintext(),
 //		encsession.WithTTL(24*time.Hour),
@@ -59,7 +60,7 @@
 // # Migration from plaintext
 //
 // Stored items that are not encrypted pass through reads as they are, so that an existing store can be wrapped at once:
-// old items are readable, new ones are encrypted. Passing through means that whoever can write to the database can put
+// old items are readable, at any age, new ones are encrypted. Passing through means that whoever can write to the database can put
 // words into the history. Set [WithoutPlaintext] from the beginning on a fresh store. On a migrated one, run
 // [EncryptedSession.SealPlaintext] once for every session, while all that can write to the database is trusted, since it
 // makes legitimate whatever lies there, and set WithoutPlaintext for good.

@@ -18,13 +18,16 @@ var (
 )
 
 // EncryptedSession is a Session that keeps its items encrypted in another Session, the store. New makes one; the
-// zero EncryptedSession returns errors. It is safe for concurrent use, and never shows a key, however it is printed.
+// zero EncryptedSession returns errors. It is safe for concurrent use, and never shows a key or an item, however it is
+// printed.
 //
 // Reads leave out what is not readable: items that have expired, that are from the future, that no key at hand
 // opens, or that are malformed. WithDropHandler tells of each, WithStrictReads makes them errors. Items that are not
 // encrypted are readable, unless WithoutPlaintext says otherwise.
 type EncryptedSession struct {
-	store  Session
+	// store returns the store. It is a func for the reason given at Key: printing the session must not print what the
+	// store holds, which may be plaintext that is still to be migrated.
+	store  func() Session
 	sealer *Sealer
 
 	refusePlaintext bool
@@ -65,7 +68,7 @@ func newEncrypted(store Session, key Key, opts []Option) (*EncryptedSession, err
 		return nil, err
 	}
 	return &EncryptedSession{
-		store:           store,
+		store:           func() Session { return store },
 		sealer:          sealer,
 		refusePlaintext: c.refusePlaintext,
 		strict:          c.strict,
@@ -74,10 +77,15 @@ func newEncrypted(store Session, key Key, opts []Option) (*EncryptedSession, err
 	}, nil
 }
 
-// isNil reports whether a store is nil or a nil pointer in an interface.
+// isNil reports whether a store is nil, or an interface around a nil pointer, map, func or the like.
 func isNil(store Session) bool {
-	v := reflect.ValueOf(store)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+	switch v := reflect.ValueOf(store); v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Map, reflect.Func, reflect.Chan, reflect.Slice:
+		return v.IsNil()
+	}
+	return false
 }
 
 // check returns an error for an EncryptedSession that New did not make, or where the context is done.
@@ -98,10 +106,10 @@ func (s *EncryptedSession) SessionID() string {
 
 // Unwrap returns the store, for what only the store can do. Its items are the envelopes.
 func (s *EncryptedSession) Unwrap() Session {
-	if s == nil {
+	if s == nil || s.store == nil {
 		return nil
 	}
-	return s.store
+	return s.store()
 }
 
 // AddItems implements Session. It checks and seals all items before it calls the store, once. An item that is not a
@@ -117,7 +125,7 @@ func (s *EncryptedSession) AddItems(ctx context.Context, items ...Item) error {
 	if len(sealed) == 0 {
 		return nil
 	}
-	if err := s.store.AddItems(ctx, sealed...); err != nil {
+	if err := s.store().AddItems(ctx, sealed...); err != nil {
 		return fmt.Errorf("encsession: AddItems: store: %w", err)
 	}
 	return nil
@@ -138,7 +146,8 @@ func (s *EncryptedSession) sealAll(ctx context.Context, items []Item) ([]Item, e
 }
 
 // GetItems implements Session. The limit counts readable items: where some of the newest are not readable, it looks
-// further back.
+// further back, at windows of the history that double, until it has found enough or there is no more. A session with
+// fewer readable items than limit is therefore read whole, and opened whole: Purge keeps it short.
 func (s *EncryptedSession) GetItems(ctx context.Context, limit int) ([]Item, error) {
 	if err := s.check(ctx); err != nil {
 		return nil, fmt.Errorf("encsession: GetItems: %w", err)
@@ -157,17 +166,23 @@ func (s *EncryptedSession) GetItems(ctx context.Context, limit int) ([]Item, err
 	return items, nil
 }
 
-// PopItem implements Session: it removes the newest readable item, and only that. Where no item is readable it removes
-// nothing and returns nil. What it cannot authenticate it never removes: a wrong key does not destroy a history.
+// PopItem implements Session: it removes the newest readable item, and returns it. What it cannot authenticate it never
+// removes: a wrong key does not destroy a history.
 //
-// Over a store that is a Replacer, the item is removed in place, from below unreadable ones if need be.
+// Over a store that is a Replacer, the item is removed in place, and nothing else is, whatever lies above it. Where no
+// item is readable, PopItem returns nil.
 //
-// Over a store that has only the methods of Session, PopItem looks before it pops, and removes the expired items that
-// lie above the newest readable one, as popping cannot pass them over otherwise. Where anything else lies above it, or
-// nothing below can be read, it removes nothing and returns an error that wraps errors.ErrUnsupported and the reason.
-// Calls on one handle take turns. Between handles and processes a race remains: what another client adds between look
-// and pop is popped instead. If that is not readable, PopItem adds it to the end again; a process that dies at that
-// moment loses it, and so does a store that fails then, which the error says.
+// Over a store that has only the methods of Session, PopItem can remove nothing but the end:
+//
+//   - Where only expired items lie above the newest readable one, it removes those too, and does so even if it then
+//     fails: this is the one error that may come with a change.
+//   - Where anything else that is not readable lies above it, or below it nothing is readable, it removes nothing and
+//     returns an error that wraps errors.ErrUnsupported and the reason.
+//   - Where there are no items, or only expired ones, it removes nothing and returns nil.
+//
+// It looks before every pop, and calls on one handle take turns. Between handles and processes a race remains: what
+// another client adds between look and pop is popped instead. If that is not readable, PopItem adds it to the end again;
+// a process that dies at that moment loses it, and so does a store that fails then, which the error says.
 func (s *EncryptedSession) PopItem(ctx context.Context) (Item, error) {
 	if err := s.check(ctx); err != nil {
 		return nil, fmt.Errorf("encsession: PopItem: %w", err)
@@ -185,16 +200,16 @@ func (s *EncryptedSession) ClearSession(ctx context.Context) error {
 	if err := s.check(ctx); err != nil {
 		return fmt.Errorf("encsession: ClearSession: %w", err)
 	}
-	if err := s.store.ClearSession(ctx); err != nil {
+	if err := s.store().ClearSession(ctx); err != nil {
 		return fmt.Errorf("encsession: ClearSession: store: %w", err)
 	}
 	return nil
 }
 
 // ReplaceItems implements Replacer, for decorators round this one: it matches old items against the readable items, as
-// GetItems returns them, and has the store replace their envelopes by new ones, sealed now. It reads the whole session.
-// An item whose envelope another client changes at the same time is passed over. Over a store that is not a Replacer
-// the error wraps errors.ErrUnsupported.
+// GetItems returns them, and has the store replace their envelopes by new ones, sealed now. It reads the whole session,
+// so that a PopItem of a decorator round this one does too. An item whose envelope another client changes at the same
+// time is passed over. Over a store that is not a Replacer the error wraps errors.ErrUnsupported.
 func (s *EncryptedSession) ReplaceItems(ctx context.Context, old, new []Item) (int, error) {
 	if err := s.check(ctx); err != nil {
 		return 0, fmt.Errorf("encsession: ReplaceItems: %w", err)
@@ -245,10 +260,11 @@ func (s *EncryptedSession) replace(ctx context.Context, old, new []Item) (int, e
 
 // replacer returns the store as a Replacer, or an error.
 func (s *EncryptedSession) replacer() (Replacer, error) {
-	if replacer, ok := s.store.(Replacer); ok {
+	store := s.store()
+	if replacer, ok := store.(Replacer); ok {
 		return replacer, nil
 	}
-	return nil, fmt.Errorf("store %T is not a Replacer: %w", s.store, errors.ErrUnsupported)
+	return nil, fmt.Errorf("store %T is not a Replacer: %w", store, errors.ErrUnsupported)
 }
 
 // judged is a stored item and what a read makes of it.
@@ -278,7 +294,7 @@ func (s *EncryptedSession) newest(ctx context.Context, limit int, count func(jud
 	now := time.Now()
 	var found []judged
 	for window := limit; ; window = double(window) {
-		stored, err := s.store.GetItems(ctx, window)
+		stored, err := s.store().GetItems(ctx, window)
 		if err != nil {
 			return nil, fmt.Errorf("store: %w", err)
 		}

@@ -21,6 +21,7 @@ var errBroken = errors.New("the store is broken")
 func TestNewRefuses(t *testing.T) {
 	store := encsession.NewMemorySession(sessionID)
 	var nilStore *encsession.MemorySession
+	var nilMap mapStore
 	for name, tt := range map[string]struct {
 		store encsession.Session
 		key   encsession.Key
@@ -29,6 +30,7 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		"no store":         {nil, testKey(t, 0), encsession.WithoutPlaintext(), "store is nil"},
 		"nil pointer":      {nilStore, testKey(t, 0), encsession.WithoutPlaintext(), "store is nil"},
+		"nil map":          {nilMap, testKey(t, 0), encsession.WithoutPlaintext(), "store is nil"},
 		"zero key":         {store, encsession.Key{}, encsession.WithoutPlaintext(), "zero Key"},
 		"nil option":       {store, testKey(t, 0), nil, "option 1 is nil"},
 		"nil drop handler": {store, testKey(t, 0), encsession.WithDropHandler(nil), "option 1: WithDropHandler: handler is nil"},
@@ -43,6 +45,37 @@ func TestNewRefuses(t *testing.T) {
 			require.ErrorContains(t, err, tt.want)
 		})
 	}
+}
+
+// mapStore is a store that is neither a pointer nor a struct.
+type mapStore map[string]encsession.Item
+
+func (s mapStore) SessionID() string { return sessionID }
+
+func (s mapStore) GetItems(context.Context, int) ([]encsession.Item, error) {
+	return []encsession.Item{s["only"]}, nil
+}
+
+func (s mapStore) AddItems(_ context.Context, items ...encsession.Item) error {
+	s["only"] = items[0]
+	return nil
+}
+
+func (s mapStore) PopItem(context.Context) (encsession.Item, error) { return nil, nil }
+
+func (s mapStore) ClearSession(context.Context) error { return nil }
+
+// TestPrintingASessionDoesNotPrintItsStore matters while there is plaintext to be migrated.
+func TestPrintingASessionDoesNotPrintItsStore(t *testing.T) {
+	store := mapStore{"only": encsession.Item(`{"passport":"XZ4839201"}`)}
+	session := newSession(t, store, testKey(t, 0))
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		printed := fmt.Sprintf(verb, session) + fmt.Sprintf(verb, struct{ s *encsession.EncryptedSession }{session})
+		for _, spelling := range spellings([]byte("XZ483920")) {
+			require.NotContains(t, printed, spelling, verb)
+		}
+	}
+	require.Len(t, getItems(t, session, 0), 1)
 }
 
 func TestLaterOptionsCount(t *testing.T) {

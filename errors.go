@@ -4,7 +4,8 @@ import "errors"
 
 // The errors that callers test for with errors.Is. Every error of this package that has one of these causes
 // wraps it, and says which item is meant: an argument by its index, a stored item by its position from the
-// newest, which is 0. None holds a key, a plaintext, a token or other stored text.
+// newest, which is 0. None holds a key, a plaintext, a token or other stored text. What a store returns is wrapped as it
+// is.
 //
 // The first five say why a stored item is not readable. Sealer.Open returns them; EncryptedSession leaves
 // such items out of what it reads and gives the error to the handler of WithDropHandler, or returns it, under

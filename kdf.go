@@ -67,6 +67,9 @@ func NewKey(secret []byte) (Key, error) {
 // password: a raw secret must be as hard to guess as a key, so prefer GenerateKey. 64 hexadecimal digits are
 // a raw secret of 64 bytes.
 //
+// As in Python, nearly every string is a key: one that lost a character on its way is another one, and so is "changeme".
+// A program that wants nothing but what GenerateKey returns can decode it with base64.URLEncoding and use NewKey.
+//
 // Versions of Python differ in what they make of a Fernet key without its "=" and of one with text behind it.
 // Such a string is an ErrAmbiguousKey. An empty string, and one that is not UTF-8, are errors too.
 func ParseKey(s string) (Key, error) {

@@ -1,6 +1,7 @@
 package encsession_test
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,4 +47,35 @@ func TestReplaceItemsMatchesTheNewestFirst(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 3, changed)
 	require.Equal(t, texts([]encsession.Item{a, b, a, b}), getItems(t, session, 0))
+}
+
+// TestMemorySessionSharesNoBytes is for the race detector: what PopItem and GetItems return is changed while others read.
+func TestMemorySessionSharesNoBytes(t *testing.T) {
+	session := encsession.NewMemorySession(sessionID)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for range 200 {
+				items, err := session.GetItems(t.Context(), 0)
+				if i%2 == 0 {
+					var item encsession.Item
+					item, err = session.PopItem(t.Context())
+					items = append(items, item)
+				}
+				if err == nil {
+					err = session.AddItems(t.Context(), numbered(1), numbered(2))
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				for _, item := range items {
+					clear(item)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, item := range getItems(t, session, 0) {
+		require.Contains(t, []string{string(numbered(1)), string(numbered(2))}, item)
+	}
 }

@@ -163,7 +163,7 @@ func (s *EncryptedSession) everything(ctx context.Context) ([]Item, error) {
 	if err := s.check(ctx); err != nil {
 		return nil, err
 	}
-	stored, err := s.store.GetItems(ctx, 0)
+	stored, err := s.store().GetItems(ctx, 0)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}

@@ -67,7 +67,8 @@ func WithoutPlaintext() Option {
 }
 
 // WithStrictReads makes GetItems and PopItem return an error, with no items and with nothing removed, where they
-// would otherwise drop an item for another reason than ErrExpired. The error wraps that reason.
+// would otherwise drop an item for another reason than ErrExpired. The error wraps that reason. So does ReplaceItems, which
+// reads too.
 func WithStrictReads() Option {
 	return func(c *config) error {
 		c.strict = true
@@ -77,7 +78,8 @@ func WithStrictReads() Option {
 
 // WithDropHandler sets a function that is told of every item that GetItems or PopItem leaves out, once a call,
 // newest first. It is called by the goroutine that reads, when the read is done and with no lock held, and it may
-// use the session. Concurrent reads call it concurrently. A read that returns an error reports nothing, except the
+// use the session. Concurrent reads call it concurrently. Expired items are to be expected, again in every read that comes
+// upon them: count them rather than log each. A read that returns an error reports nothing, except the
 // expired items that it has removed.
 func WithDropHandler(handle func(context.Context, Drop)) Option {
 	return func(c *config) error {

@@ -5,12 +5,42 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
-// maxMisses is how often PopItem lets a store say that the item which it has just returned is not there, before it
-// takes the store for broken instead of looking for that item again.
-const maxMisses = 16
+// maxMisses is how often in a row PopItem finds the store as it was and yet cannot remove what the store shows, before it
+// takes the store for broken, or for a replica that lags. Between two attempts it waits for maxWait at most.
+const (
+	maxMisses = 64
+	maxWait   = 20 * time.Millisecond
+)
+
+var errStuck = errors.New("the store shows it, but does not find it to remove it")
+
+// misses counts attempts to remove an item that failed while nothing else seemed to happen.
+type misses struct {
+	last  Item // the item that the attempts were about
+	count int
+}
+
+// again returns nil after a while, for another attempt at an item, or an error where there have been enough.
+func (m *misses) again(ctx context.Context, stored Item) error {
+	if !bytes.Equal(m.last, stored) {
+		m.last, m.count = stored, 0 // somebody else has done something
+	}
+	if m.count++; m.count == maxMisses {
+		return errStuck
+	}
+	timer := time.NewTimer(rand.N(min(time.Duration(m.count)*time.Millisecond, maxWait)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // pop removes the newest readable item and returns it with the drops to report, also where there is an error.
 func (s *EncryptedSession) pop(ctx context.Context) (Item, []Drop, error) {
@@ -26,8 +56,8 @@ func (s *EncryptedSession) pop(ctx context.Context) (Item, []Drop, error) {
 
 // popInPlace pops through Replacer. Where another client was faster, it looks again.
 func (s *EncryptedSession) popInPlace(ctx context.Context, replacer Replacer) (Item, []Drop, error) {
-	var missed Item
-	for misses := 0; ; {
+	var missed misses
+	for {
 		found, err := s.newest(ctx, 1, readable)
 		if err != nil {
 			return nil, nil, err
@@ -43,11 +73,8 @@ func (s *EncryptedSession) popInPlace(ctx context.Context, replacer Replacer) (I
 		if removed > 0 {
 			return top.item, s.drops(found), nil
 		}
-		if !bytes.Equal(missed, top.stored) {
-			missed, misses = top.stored, 0
-		}
-		if misses++; misses == maxMisses {
-			return nil, nil, atPosition(len(found)-1, errors.New("store returns it but does not find it to replace it"))
+		if err := missed.again(ctx, top.stored); err != nil {
+			return nil, nil, atPosition(len(found)-1, err)
 		}
 	}
 }
@@ -63,6 +90,7 @@ func (s *EncryptedSession) popFromEnd(ctx context.Context) (Item, []Drop, error)
 	}
 
 	var drops []Drop // of what has been removed
+	var missed misses
 	for {
 		// The items to remove: expired ones and then, last, the readable one.
 		found, err := s.newest(ctx, 1, func(j judged) bool { return !expired(j) })
@@ -74,7 +102,7 @@ func (s *EncryptedSession) popFromEnd(ctx context.Context) (Item, []Drop, error)
 		}
 		if last := len(found) - 1; !readable(found[last]) {
 			return nil, drops, fmt.Errorf("%w: store %T cannot remove an item from below another: %w",
-				errors.ErrUnsupported, s.store, atPosition(last, found[last].err))
+				errors.ErrUnsupported, s.store(), atPosition(last, found[last].err))
 		}
 		for _, expected := range found {
 			popped, err := s.popIfKnown(ctx, expected)
@@ -82,6 +110,9 @@ func (s *EncryptedSession) popFromEnd(ctx context.Context) (Item, []Drop, error)
 				return nil, drops, err
 			}
 			if popped.stored == nil {
+				if err := missed.again(ctx, expected.stored); err != nil {
+					return nil, drops, atPosition(0, err)
+				}
 				break
 			}
 			if readable(popped) {
@@ -101,14 +132,14 @@ func (s *EncryptedSession) popIfKnown(ctx context.Context, expected judged) (jud
 		}
 		return s.judge(stored, time.Now())
 	}
-	end, err := s.store.GetItems(ctx, 1)
+	end, err := s.store().GetItems(ctx, 1)
 	if err != nil {
 		return judged{}, fmt.Errorf("store: %w", err)
 	}
 	if len(end) == 0 || !removable(judge(end[len(end)-1])) {
 		return judged{}, nil
 	}
-	stored, err := s.store.PopItem(ctx)
+	stored, err := s.store().PopItem(ctx)
 	if err != nil {
 		return judged{}, fmt.Errorf("store: %w", err)
 	}
@@ -117,11 +148,17 @@ func (s *EncryptedSession) popIfKnown(ctx context.Context, expected judged) (jud
 		return popped, nil
 	}
 	// Another client changed the end between look and pop.
-	if err := s.store.AddItems(context.WithoutCancel(ctx), stored); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putBackTimeout)
+	defer cancel()
+	if err := s.store().AddItems(ctx, stored); err != nil {
 		return judged{}, fmt.Errorf("store did not take back an item that is not readable (%w): %w", popped.err, err)
 	}
 	return judged{}, nil
 }
+
+// putBackTimeout is how long a store may take to take back what should not have been popped, even if the caller does
+// not want to wait any longer.
+const putBackTimeout = 10 * time.Second
 
 // removable reports whether an item may be popped where popping is all that the store can do.
 func removable(j judged) bool { return readable(j) || expired(j) }

@@ -234,6 +234,9 @@ func TestAnotherClientIsFaster(t *testing.T) {
 						}
 					}
 					check(t, store, newSession(t, fourMethods{store}, testKey(t, 0)), tt.fourOnly)
+					if _, fails := tt.fourOnly.(error); fails && when == "before the look" {
+						require.Zero(t, store.pops.Load(), "what the look shows must not be popped")
+					}
 				})
 			})
 		}
@@ -301,11 +304,87 @@ func (missingReplacer) ReplaceItems(context.Context, []encsession.Item, []encses
 }
 
 func TestAReplacerThatFindsNothingIsNotAskedForEver(t *testing.T) {
-	store := missingReplacer{encsession.NewMemorySession(sessionID)}
-	session := newSession(t, store, testKey(t, 0))
-	require.NoError(t, session.AddItems(t.Context(), message("a")))
-	_, err := session.PopItem(t.Context())
-	require.ErrorContains(t, err, "item 0 from the newest: store returns it but does not find it")
+	synctest.Test(t, func(t *testing.T) {
+		store := missingReplacer{encsession.NewMemorySession(sessionID)}
+		session := newSession(t, store, testKey(t, 0))
+		require.NoError(t, session.AddItems(t.Context(), message("a")))
+		_, err := session.PopItem(t.Context())
+		require.ErrorContains(t, err, "item 0 from the newest: the store shows it, but does not find it")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = session.PopItem(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+// laggingStore shows items that are no longer there, as a replica may.
+type laggingStore struct {
+	*encsession.MemorySession
+	stale []encsession.Item
+}
+
+func (s *laggingStore) GetItems(context.Context, int) ([]encsession.Item, error) { return s.stale, nil }
+
+func TestAStoreThatPopsNothingIsNotAskedForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &laggingStore{encsession.NewMemorySession(sessionID), []encsession.Item{seal(t, testKey(t, 0), message("a"))}}
+		session := newSession(t, fourMethods{store}, testKey(t, 0))
+		_, err := session.PopItem(t.Context())
+		require.ErrorContains(t, err, "item 0 from the newest: the store shows it, but does not find it")
+		time.AfterFunc(10*time.Millisecond, func() { store.stale = nil }) // the replica has caught up
+		item, err := session.PopItem(t.Context())
+		require.NoError(t, err)
+		require.Nil(t, item)
+	})
+}
+
+// TestProgressOfOthersIsNoMiss has another client pop just before this one, far more often than misses are allowed.
+func TestProgressOfOthersIsNoMiss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFaultyStore()
+		session := newSession(t, store, testKey(t, 0))
+		for i := range 300 {
+			require.NoError(t, session.AddItems(t.Context(), numbered(i)))
+		}
+		store.replace = func() error {
+			if len(contents(t, store)) == 1 {
+				return nil
+			}
+			_, err := store.MemorySession.PopItem(t.Context())
+			return err
+		}
+		item, err := session.PopItem(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, string(numbered(0)), string(item))
+	})
+}
+
+// TestAForeignItemIsPutBackEvenIfTheCallerGivesUp has the caller give up while the store pops what it must not.
+func TestAForeignItemIsPutBackEvenIfTheCallerGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := stored(t, "r")
+		ctx, cancel := context.WithCancel(t.Context())
+		foreign := seal(t, testKey(t, 9), message("foreign"))
+		popping := cancellingStore{store, func() {
+			require.NoError(t, store.MemorySession.AddItems(t.Context(), foreign))
+		}, cancel}
+		_, err := newSession(t, popping, testKey(t, 0)).PopItem(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, string(foreign), contents(t, store)[1])
+	})
+}
+
+// cancellingStore has another client add an item before it pops, and the caller give up afterwards.
+type cancellingStore struct {
+	encsession.Session
+	before func()
+	after  func()
+}
+
+func (s cancellingStore) PopItem(ctx context.Context) (encsession.Item, error) {
+	s.before()
+	defer s.after()
+	return s.Session.PopItem(ctx)
 }
 
 func TestWaitingForAPopEndsWithTheContext(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Item is one item of a conversation (a message, a tool call, a tool's output, a piece of reasoning): a JSON
@@ -53,7 +54,8 @@ type Session interface {
 // to remove the newest readable item from below unreadable ones.
 //
 // A decorator round a Session implements Replacer by forwarding to the store underneath, and returns an error
-// that wraps errors.ErrUnsupported where that store is not a Replacer. What is said at Session of concurrency,
+// that wraps errors.ErrUnsupported where that store is not a Replacer. Beware of embedding: a type that embeds a
+// store which is a Replacer is one too, and EncryptedSession then pops through its ReplaceItems, not its PopItem. What is said at Session of concurrency,
 // contexts, errors and slices goes for ReplaceItems too.
 type Replacer interface {
 	// ReplaceItems replaces stored items: old[i] becomes new[i] in the same place, and a nil new[i] removes it.
@@ -71,21 +73,16 @@ type Replacer interface {
 // matchItems finds the partner of each old item among items, which are oldest first, by the rule of
 // Replacer.ReplaceItems. It returns an index into items for each old item, or -1.
 func matchItems(items, old []Item) []int {
-	wanted := make(map[string][]int, len(old)) // indices of the items that have these bytes
-	for _, item := range old {
-		wanted[string(item)] = nil
-	}
-	for i, item := range items {
-		if indices, ok := wanted[string(item)]; ok {
-			wanted[string(item)] = append(indices, i)
-		}
-	}
-	matches := make([]int, len(old))
+	wanted := make(map[string][]int, len(old)) // indices of the old items that have these bytes
 	for i, item := range old {
-		matches[i] = -1
-		if indices := wanted[string(item)]; len(indices) > 0 {
-			last := len(indices) - 1
-			matches[i], wanted[string(item)] = indices[last], indices[:last]
+		wanted[string(item)] = append(wanted[string(item)], i)
+	}
+	matches := slices.Repeat([]int{-1}, len(old))
+	left := len(old)
+	for i := len(items) - 1; i >= 0 && left > 0; i-- {
+		if indices := wanted[string(items[i])]; len(indices) > 0 {
+			matches[indices[0]], wanted[string(items[i])] = i, indices[1:]
+			left--
 		}
 	}
 	return matches

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"reflect"
 )
 
@@ -11,8 +12,9 @@ import (
 // Its methods are those of the interface memory.Session in github.com/nlpodyssey/openai-agents-go. It holds
 // nothing but the Session: copies are the same view, and it is as safe for concurrent use as the Session is.
 //
-// What T does not hold is lost when an item is decoded and added again. For items that other programs write,
-// choose a T that keeps unknown members, such as Item or map[string]json.RawMessage.
+// What T does not hold is lost when an item is decoded and added again. For items that other programs write, choose a T
+// that keeps unknown members, such as Item or map[string]json.RawMessage; map[string]any rounds large integers. One item
+// that T cannot take fails the whole read; read the Session itself to see the others.
 type TypedSession[T any] struct {
 	session Session
 }
@@ -113,8 +115,11 @@ func (e *DecodeError) Error() string {
 	return fmt.Sprintf("encsession: item %d from the newest cannot be decoded into %v", e.position, e.typ)
 }
 
-// GoString is Error: the verb %#v shows no content either.
-func (e *DecodeError) GoString() string { return e.Error() }
+// Format writes what Error returns, whatever the verb.
+func (e DecodeError) Format(f fmt.State, _ rune) { io.WriteString(f, e.Error()) }
+
+// MarshalText returns what Error returns, so that encoding/json and log/slog show no content either.
+func (e DecodeError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
 // Unwrap returns what encoding/json said.
 func (e *DecodeError) Unwrap() error { return e.Err }
