@@ -1,0 +1,72 @@
+package sqlstore
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestKilledWriter kills a process that adds batches, at a random moment, 50 times: what it has told of is
+// there, and no batch is there in part.
+func TestKilledWriter(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		batches, unacknowledged := 0, 0
+		for round := range 50 {
+			sessionID := fmt.Sprintf("crash-%d", round)
+			acknowledged := writeUntilKilled(t, f, sessionID)
+			found := wholeBatches(t, f.Session(sessionID))
+			require.GreaterOrEqual(t, found, acknowledged, "an acknowledged batch is lost")
+			batches += found
+			unacknowledged += found - acknowledged
+			if b.dialect == SQLite {
+				require.Equal(t, []string{"ok"}, f.strings(t, "PRAGMA integrity_check"))
+			}
+			f.exec(t, "DELETE FROM {messages}") // so that the check of the file stays short
+		}
+		t.Logf("%d batches, %d of them committed but not yet acknowledged", batches, unacknowledged)
+	})
+}
+
+// writeUntilKilled returns how many batches the child has told of.
+func writeUntilKilled(t *testing.T, f *fixture, sessionID string) (acknowledged int) {
+	child := f.child(t, "write", sessionID, 0)
+	stdin, err := child.StdinPipe() // ends with this process, and the child with it
+	require.NoError(t, err)
+	defer stdin.Close()
+	stdout, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		n, err := strconv.Atoi(lines.Text())
+		require.NoError(t, err)
+		require.Equal(t, acknowledged, n)
+		if acknowledged == 0 {
+			time.AfterFunc(rand.N(60*time.Millisecond), func() { _ = child.Process.Kill() })
+		}
+		acknowledged++
+	}
+	require.Error(t, child.Wait(), "the child was not killed")
+	require.Positive(t, acknowledged, "the child has added nothing")
+	return acknowledged
+}
+
+// wholeBatches returns how many batches of the child the session holds, and fails if one is not whole.
+func wholeBatches(t *testing.T, s *Session) int {
+	items, err := s.GetItems(t.Context(), 0)
+	require.NoError(t, err)
+	batches := 0
+	for ; len(items) > 0; batches++ {
+		want := crashBatch(batches)
+		require.GreaterOrEqual(t, len(items), len(want))
+		require.Equal(t, texts(want), texts(items[:len(want)]))
+		items = items[len(want):]
+	}
+	return batches
+}

@@ -1,0 +1,84 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// Dialect is the kind of database that a Store works on.
+type Dialect int
+
+// The dialects.
+const (
+	SQLite     Dialect = iota + 1 // SQLite 3.24 or later
+	PostgreSQL                    // PostgreSQL 12 or later
+	MySQL                         // MySQL 5.7 or later, MariaDB 10.3 or later
+)
+
+// String returns the name of the database.
+func (d Dialect) String() string {
+	switch d {
+	case SQLite:
+		return "SQLite"
+	case PostgreSQL:
+		return "PostgreSQL"
+	case MySQL:
+		return "MySQL"
+	}
+	return fmt.Sprintf("Dialect(%d)", int(d))
+}
+
+// database is what differs between the databases. Every SQL text may hold the names of tables.fill.
+type database interface {
+	// quote returns an identifier as it stands in a statement.
+	quote(identifier string) string
+
+	// placeholders turns the question marks of a statement into this database's placeholders.
+	placeholders(query string) string
+
+	// bytes returns an expression for the bytes of a text column, to be compared without the column's
+	// collation.
+	bytes(column string) string
+
+	// upsert returns the statement that inserts a row into {sessions}, or else sets updated_at of the row
+	// there. To the end of the transaction it keeps other writers of the session waiting.
+	upsert() string
+
+	// lock returns a statement that keeps other writers of the session waiting without changing anything, or
+	// nothing where begin does that already.
+	lock() string
+
+	// begin returns the statements that begin a transaction that writes.
+	begin() []string
+
+	// prepare makes a connection that comes from the pool ready for use.
+	prepare(ctx context.Context, conn *sql.Conn) error
+
+	// isClean reports whether a connection on which ROLLBACK has failed has no transaction open.
+	isClean(ctx context.Context, conn *sql.Conn) bool
+
+	// inspect finds out how the tables were made. It returns a missingTable for a table that is not there.
+	inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, error)
+
+	// create makes the tables that are missing, in a transaction where the database can.
+	create(ctx context.Context, conn *sql.Conn, t tables) error
+
+	// transient reports whether an error is about a conflict with another client, so that the transaction has
+	// been or can be rolled back and may succeed when it is tried again.
+	transient(err error) bool
+}
+
+// layout is how found tables were made, as far as it matters here.
+type layout struct {
+	ids         []column // session_id of both tables
+	data        column   // message_data
+	newestFirst string   // the ORDER BY terms that give messages as Python orders them, backwards
+}
+
+// missingTable is the error for a table that is not there.
+type missingTable string
+
+func (name missingTable) Error() string {
+	return fmt.Sprintf("no table %s: call CreateTables, or check which database is open", string(name))
+}

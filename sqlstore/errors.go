@@ -1,0 +1,48 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// errTaken means that rows which a transaction has read were gone when it wanted to change them: a client that does
+// not lock the session, such as one in Python, was faster. The transaction is rolled back and tried again.
+var errTaken = errors.New("another client keeps changing the session")
+
+// withContext makes sure that errors.Is finds the error of the context, where that is why the driver stopped.
+func withContext(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), err)
+}
+
+// tryAgain reports whether what returned the error has changed nothing and may succeed if it is tried again.
+func tryAgain(d database, err error) bool {
+	// A driver returns ErrBadConn for a connection that broke before anything was sent: one that lay in the
+	// pool while the server was restarted, say.
+	return errors.Is(err, errTaken) || errors.Is(err, driver.ErrBadConn) || d.transient(err)
+}
+
+// intField returns the integer in an exported field of an error in err's chain. The drivers of MySQL and
+// mattn/go-sqlite3 give their error codes in a field, not by a method that an interface could name. Importing
+// those drivers would force them on every user, and the text of an error is no promise, but an exported field is.
+func intField(err error, name string) (int, bool) {
+	for ; err != nil; err = errors.Unwrap(err) {
+		v := reflect.Indirect(reflect.ValueOf(err))
+		if v.Kind() != reflect.Struct {
+			continue
+		}
+		switch field := v.FieldByName(name); {
+		case !field.IsValid():
+		case field.CanInt():
+			return int(field.Int()), true
+		case field.CanUint():
+			return int(field.Uint()), true
+		}
+	}
+	return 0, false
+}

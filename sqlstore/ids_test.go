@@ -1,0 +1,144 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func sessionIDs(t testing.TB, s *Store) []string {
+	t.Helper()
+	ids := []string{}
+	for id, err := range s.SessionIDs(t.Context()) {
+		require.NoError(t, err)
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// insertSessions fills the sessions table on the side.
+func (f *fixture) insertSessions(t testing.TB, n int) (ids []string) {
+	for i := range n {
+		ids = append(ids, fmt.Sprintf("session-%06d", i))
+	}
+	for part := range slices.Chunk(ids, 500) {
+		args := make([]any, len(part))
+		for i, id := range part {
+			args[i] = id
+		}
+		f.exec(t, "INSERT INTO {sessions} (session_id) VALUES "+list("(?)", len(part)), args...)
+	}
+	return ids
+}
+
+func TestSessionIDs(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
+			f := newFixture(t, b, by)
+			require.Empty(t, sessionIDs(t, f.Store))
+			add(t, f.Session("popped"), numbered(1, 1)...)
+			pop(t, f.Session("popped"))
+			add(t, f.Session("cleared"), numbered(1, 1)...)
+			require.NoError(t, f.Session("cleared").ClearSession(t.Context()))
+			want := []string{"", "'; DROP", "a", "a\n", "popped"}
+			for _, id := range []string{"a", "'; DROP", "", "a\n"} {
+				add(t, f.Session(id), numbered(1, 3)...)
+			}
+			require.ElementsMatch(t, want, sessionIDs(t, f.Store))
+		}
+	})
+}
+
+// TestSessionIDsThatShareARow lists IDs that a collation takes for equal, each once.
+func TestSessionIDsThatShareARow(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		for _, by := range inconsiderate[b.dialect] {
+			f := newFixture(t, b, by)
+			want := f.insertSessions(t, 1500)
+			for i := range 1100 { // more than a query gives
+				id := fmt.Sprintf("SESSION-%06d", i)
+				want = append(want, id)
+			}
+			for _, id := range want[1500:] {
+				add(t, f.Session(id), numbered(1, 2)...)
+			}
+			require.ElementsMatch(t, want, sessionIDs(t, f.Store))
+		}
+	})
+}
+
+// TestSessionIDsOnOneConnection uses the store in the body of the loop, and leaves the loop early.
+func TestSessionIDsOnOneConnection(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		f.db.SetMaxOpenConns(1)
+		f.insertSessions(t, 10)
+		seen := 0
+		for id, err := range f.SessionIDs(t.Context()) {
+			require.NoError(t, err)
+			add(t, f.Session(id), numbered(1, 1)...)
+			require.NoError(t, f.Session(id).ClearSession(t.Context()))
+			if seen++; seen == 7 {
+				break
+			}
+		}
+		require.Len(t, sessionIDs(t, f.Store), 3)
+		require.Zero(t, f.db.Stats().InUse)
+	})
+}
+
+func TestSessionIDsErrors(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		f.insertSessions(t, 2500)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		seen, failed := 0, 0
+		for id, err := range f.SessionIDs(ctx) {
+			if err != nil {
+				failed++
+				require.Empty(t, id)
+				require.ErrorIs(t, err, context.Canceled)
+				require.ErrorContains(t, err, "sqlstore: SessionIDs: ")
+				continue
+			}
+			seen++
+			cancel()
+		}
+		require.Equal(t, idsPerQuery, seen)
+		require.Equal(t, 1, failed)
+	})
+}
+
+// TestSessionIDsMemory measures what is in use while 100,000 IDs pass. It does not run beside other tests.
+func TestSessionIDsMemory(t *testing.T) {
+	const n = 100_000
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			f := newFixture(t, b, ours)
+			f.insertSessions(t, n)
+			before, most, seen := heap(), uint64(0), 0
+			for _, err := range f.SessionIDs(t.Context()) {
+				require.NoError(t, err)
+				if seen++; seen%10_000 == 500 {
+					most = max(most, heap())
+				}
+			}
+			require.Equal(t, n, seen)
+			grown := int64(most) - int64(before)
+			t.Logf("the heap grew by %d KB at most", grown>>10)
+			require.Less(t, grown, int64(2<<20))
+		})
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}

@@ -1,0 +1,363 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestThousandItemsInOneCall(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		s := f.Session("s")
+		items := numbered(1, 1000)
+		add(t, s, items...)
+		requireItems(t, s, items...)
+		require.Equal(t, texts(items), f.strings(t, "SELECT message_data FROM {messages} ORDER BY id"), "IDs ascend")
+
+		bad := append(slices.Clone(items), Item(`{"cut":`))
+		require.ErrorContains(t, s.AddItems(t.Context(), bad...), "item 1000: it is not JSON")
+		require.ErrorContains(t, s.AddItems(t.Context(), Item("\"\xff\"")), "item 0: it is not JSON in valid UTF-8")
+		requireItems(t, s, items...)
+
+		require.NoError(t, f.Session("nobody").AddItems(t.Context()))
+		require.Equal(t, []string{"s"}, f.strings(t, "SELECT session_id FROM {sessions}"))
+	})
+}
+
+// TestFailsInTheMiddle has the database refuse a row of a later statement of one call.
+func TestFailsInTheMiddle(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		if b.dialect == SQLite {
+			f.exec(t, `CREATE TRIGGER refuse BEFORE INSERT ON {messages} WHEN NEW.message_data = '{"n": 900}'
+				BEGIN SELECT RAISE(ABORT, 'refused'); END`)
+		} else {
+			f.exec(t, `ALTER TABLE {messages} ADD CONSTRAINT refuse CHECK (message_data <> '{"n": 900}')`)
+		}
+		s := f.Session("s")
+		err := s.AddItems(t.Context(), numbered(1, 1000)...)
+		require.ErrorContains(t, err, "sqlstore: AddItems: ")
+		require.NotContains(t, err.Error(), `"n"`)
+		requireItems(t, s)
+		require.Empty(t, f.strings(t, "SELECT session_id FROM {sessions}"))
+		add(t, s, numbered(1, 10)...)
+		requireItems(t, s, numbered(1, 10)...)
+	})
+}
+
+func TestTimesComeFromTheDatabase(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		s := f.Session("s")
+		add(t, s, numbered(1, 2)...)
+		const format = "2006-01-02 15:04:05"
+		if b.dialect == SQLite {
+			for _, text := range f.strings(t, "SELECT CAST(created_at AS TEXT) FROM {messages}") {
+				_, err := time.Parse(format, text)
+				require.NoError(t, err)
+			}
+		}
+		f.exec(t, "UPDATE {sessions} SET created_at = '2001-01-01 00:00:00', updated_at = '2001-01-01 00:00:00'")
+		old := "SELECT COUNT(*) FROM {sessions} WHERE "
+		pop(t, s)
+		_, err := s.ReplaceItems(t.Context(), numbered(1, 1), numbered(7, 7))
+		require.NoError(t, err)
+		require.Equal(t, 1, f.count(t, old+"updated_at = '2001-01-01 00:00:00'"), "pops leave the session's row alone")
+		add(t, s, numbered(3, 3)...)
+		require.Equal(t, 1, f.count(t, old+"updated_at > '2020-01-01 00:00:00'"))
+		require.Equal(t, 1, f.count(t, old+"created_at = '2001-01-01 00:00:00'"))
+	})
+}
+
+// TestBytesAreKept adds what a database might change, cut off or refuse.
+func TestBytesAreKept(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		s := f.Session("s")
+		items := []Item{
+			Item(` { "b":1.00, "a":  1e2,"a":2 } `), Item("{}\r\n"), Item("\t[]"), Item(`"é 😀 \u0000 \ud800"`),
+			Item("\"\u00e9 e\u0301 \uffff \ufeff \u2028 \U0010ffff\""), Item(`{"quote": "'\\\" $1 ? % {messages}"}`),
+			Item(`"` + strings.Repeat("long ", 800_000) + `"`), Item(`"` + strings.Repeat("😀", 200_000) + `"`),
+		}
+		add(t, s, items...)
+		got, err := s.GetItems(t.Context(), 0)
+		require.NoError(t, err)
+		require.Len(t, got, len(items))
+		for i := range items {
+			require.True(t, bytes.Equal(items[i], got[i]), "item %d: %.50q", i, items[i])
+		}
+	})
+}
+
+// TestBeyondTheServersPacket adds what the server cannot be sent: one item alone, and items that fit one by one.
+func TestBeyondTheServersPacket(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		s := f.Session("s")
+		packet := f.count(t, "SELECT @@max_allowed_packet")
+		big := Item(`"` + strings.Repeat("x", packet) + `"`)
+		err := s.AddItems(t.Context(), Item("1"), big)
+		require.ErrorContains(t, err, "item 1: the database cannot hold it: it has ")
+		requireItems(t, s)
+		third := Item(`"` + strings.Repeat("x", packet/3) + `"`)
+		add(t, s, third, third, third, third)
+		items, err := s.GetItems(t.Context(), 0)
+		require.NoError(t, err)
+		require.Len(t, items, 4)
+	}, MySQL)
+}
+
+// strange are rows that somebody else has put into the table.
+var strange = []string{"", "text", `{"cut":`, `{"a": NaN}`, "{}{}", "{'a': 1}"}
+
+func TestRowsThatAreNotJSON(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
+			f := newFixture(t, b, by)
+			s := f.Session("s")
+			for _, item := range numbered(1, 4) {
+				add(t, s, item)
+				for range 3 {
+					for _, data := range strange {
+						f.insertRow(t, "s", data)
+					}
+				}
+			}
+			requireItems(t, s, numbered(1, 4)...)
+			for limit := 1; limit <= 5; limit++ {
+				items, err := s.GetItems(t.Context(), limit)
+				require.NoError(t, err)
+				require.Equal(t, texts(numbered(max(1, 5-limit), 4)), texts(items))
+			}
+			changed, err := s.ReplaceItems(t.Context(),
+				[]Item{Item("text"), Item(""), nil, Item(`{"n": 2}`), Item(`{"a": NaN}`)}, make([]Item, 5))
+			require.NoError(t, err)
+			require.Equal(t, 1, changed)
+			require.Equal(t, `{"n": 4}`, string(pop(t, s)))
+			require.Equal(t, `{"n": 3}`, string(pop(t, s)))
+			require.Equal(t, `{"n": 1}`, string(pop(t, s)))
+			require.Nil(t, pop(t, s))
+			require.Equal(t, 4*3*len(strange), f.count(t, "SELECT COUNT(*) FROM {messages}"), "rows of others are left alone")
+			require.NoError(t, s.ClearSession(t.Context()))
+			require.Zero(t, f.count(t, "SELECT COUNT(*) FROM {messages}"))
+		}
+	})
+}
+
+// TestRowsOfOtherTypes finds what only SQLite can hold in a column of text.
+func TestRowsOfOtherTypes(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, tablesOf{ddl: []string{
+			"CREATE TABLE {sessions} (session_id TEXT PRIMARY KEY, updated_at TIMESTAMP)",
+			"CREATE TABLE {messages} (id INTEGER PRIMARY KEY, session_id TEXT, message_data)",
+		}})
+		s := f.Session("s")
+		add(t, s, numbered(1, 1)...)
+		f.exec(t, `INSERT INTO {messages} (session_id, message_data) VALUES ('s', NULL), ('s', x'ff00'), ('s', x'7b7d')`)
+		requireItems(t, s, Item(`{"n": 1}`), Item("{}"))
+		require.Equal(t, "{}", string(pop(t, s)))
+		require.Equal(t, `{"n": 1}`, string(pop(t, s)))
+		require.Nil(t, pop(t, s))
+		require.Equal(t, 2, f.count(t, "SELECT COUNT(*) FROM {messages}"))
+		f.exec(t, "INSERT INTO {sessions} (session_id) VALUES (NULL)")
+		require.Equal(t, []string{"s"}, sessionIDs(t, f.Store))
+	}, SQLite)
+}
+
+func pop(t testing.TB, s *Session) Item {
+	t.Helper()
+	item, err := s.PopItem(t.Context())
+	require.NoError(t, err)
+	return item
+}
+
+// pythonPop is how Python pops: a single statement, without a lock on the session.
+var pythonPop = map[Dialect]string{
+	SQLite: `DELETE FROM {messages} WHERE id = (SELECT id FROM {messages} WHERE session_id = ? ORDER BY id DESC LIMIT 1)
+		RETURNING message_data`,
+	PostgreSQL: `DELETE FROM {messages} WHERE id = (SELECT id FROM {messages} WHERE session_id = ?
+		ORDER BY created_at DESC, id DESC LIMIT 1) RETURNING message_data`,
+}
+
+// TestEachItemToOnePopper pops from many goroutines at once, of Go and, where it has such a statement, of Python.
+func TestEachItemToOnePopper(t *testing.T) {
+	const poppers, items = 8, 200
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		add(t, f.Session("s"), numbered(1, items)...)
+		popped := make(chan string, 2*items)
+		var group sync.WaitGroup
+		for n := range poppers {
+			group.Go(func() {
+				for {
+					var item string
+					if query := pythonPop[b.dialect]; query != "" && n%2 == 1 {
+						found := f.tryPythonPop(t, query)
+						if len(found) == 0 && f.count(t, "SELECT COUNT(*) FROM {messages}") > 0 {
+							continue // another client was faster, which Python notices by asking again
+						}
+						item = strings.Join(found, "")
+					} else {
+						got, err := f.Session("s").PopItem(t.Context())
+						if err != nil {
+							t.Errorf("PopItem: %v", err)
+							return
+						}
+						item = string(got)
+					}
+					if item == "" {
+						return
+					}
+					popped <- item
+				}
+			})
+		}
+		group.Wait()
+		close(popped)
+		require.ElementsMatch(t, texts(numbered(1, items)), slices.Collect(func(yield func(string) bool) {
+			for item := range popped {
+				if !yield(item) {
+					return
+				}
+			}
+		}))
+	})
+}
+
+func (f *fixture) tryPythonPop(t *testing.T, query string) []string {
+	if f.dialect != SQLite {
+		return f.strings(t, query, "s")
+	}
+	var found []string
+	require.NoError(t, f.onConnection(t.Context(), func(conn *sql.Conn) error { // waits for locks, as Python does
+		var data string
+		err := conn.QueryRowContext(t.Context(), f.tables.fill(query), "s").Scan(&data)
+		if data != "" {
+			found = []string{data}
+		}
+		if err != nil && strings.Contains(err.Error(), "no rows") {
+			return nil
+		}
+		return err
+	}))
+	return found
+}
+
+// TestDeadlock has another client lock rows in the opposite order, so that PostgreSQL ends one of the transactions.
+func TestDeadlock(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		s := f.Session("s")
+		add(t, s, numbered(1, 3)...)
+		other, err := f.db.Begin()
+		require.NoError(t, err)
+		_, err = other.Exec(f.tables.fill(`DELETE FROM {messages} WHERE message_data = '{"n": 3}'`))
+		require.NoError(t, err)
+		popped := make(chan Item, 1)
+		go func() {
+			item, err := s.PopItem(context.WithoutCancel(t.Context()))
+			if err != nil {
+				t.Errorf("PopItem: %v", err)
+			}
+			popped <- item
+		}()
+		require.Eventually(t, func() bool {
+			waiting := "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE%" + f.messages + "%'"
+			return f.count(t, waiting) == 1
+		}, 10*time.Second, 5*time.Millisecond, "PopItem waits for the row that the other client deletes")
+		_, err = other.Exec(f.tables.fill("UPDATE {sessions} SET updated_at = CURRENT_TIMESTAMP"))
+		require.NoError(t, err, "PopItem has waited longer, so that it is the one to be rolled back")
+		require.NoError(t, other.Commit())
+		require.Equal(t, `{"n": 2}`, string(<-popped))
+		requireItems(t, s, numbered(1, 1)...)
+	}, PostgreSQL)
+}
+
+func TestReplaceTenThousand(t *testing.T) {
+	const n = 10_000
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		s := f.Session("s")
+		add(t, s, numbered(1, n)...)
+		before := f.strings(t, "SELECT "+f.rowText()+" FROM {messages} ORDER BY id")
+		old, new := numbered(1, n), numbered(n+1, 2*n)
+		start := time.Now()
+		changed, err := s.ReplaceItems(t.Context(), old, new)
+		require.NoError(t, err)
+		t.Logf("%d pairs in %v", n, time.Since(start))
+		require.Equal(t, n, changed)
+		requireItems(t, s, new...)
+		require.Equal(t, before, f.strings(t, "SELECT "+f.rowText()+" FROM {messages} ORDER BY id"), "IDs and times stay")
+
+		// Every other one removed, the rest left as it was.
+		old, new = new, slices.Clone(new)
+		var rest []Item
+		for i := range new {
+			if i%2 == 0 {
+				new[i] = nil
+			} else {
+				rest = append(rest, new[i])
+			}
+		}
+		changed, err = s.ReplaceItems(t.Context(), old, new)
+		require.NoError(t, err)
+		require.Equal(t, n, changed)
+		requireItems(t, s, rest...)
+	})
+}
+
+// rowText returns an expression for what ReplaceItems must keep of a row.
+func (f *fixture) rowText() string {
+	if f.dialect == MySQL {
+		return "CONCAT(id, ' ', created_at)"
+	}
+	return "id || ' ' || created_at"
+}
+
+// TestReplaceIsBytewise has items that a collation takes for equal.
+func TestReplaceIsBytewise(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
+			if by.name == inLatin1.name {
+				continue
+			}
+			f := newFixture(t, b, by)
+			s := f.Session("s")
+			items := []Item{Item(`"alice"`), Item(`"Alice"`), Item(`"alicé"`), Item(`"alice" `), Item(` "alice"`), Item(`"alice"`)}
+			add(t, s, items...)
+			changed, err := s.ReplaceItems(t.Context(), []Item{items[1], items[3], items[0], Item(`"ALICE"`)},
+				[]Item{items[0], nil, items[1], Item("1")})
+			require.NoError(t, err)
+			require.Equal(t, 3, changed)
+			requireItems(t, s, items[0], items[0], items[2], items[4], items[1])
+		}
+	})
+}
+
+func TestReplaceErrors(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		s := f.Session("s")
+		add(t, s, numbered(1, 2)...)
+		for want, pair := range map[string][2][]Item{
+			"2 old items and 1 new ones":                      {numbered(1, 2), numbered(3, 3)},
+			"new item 1: it is not JSON in valid UTF-8":       {numbered(1, 2), {Item("3"), Item("{")}},
+			"new item 0: it is not JSON in valid UTF-8":       {numbered(1, 1), {Item{}}},
+			fmt.Sprintf("%d old items and %d new ones", 0, 1): {nil, numbered(1, 1)},
+		} {
+			changed, err := s.ReplaceItems(t.Context(), pair[0], pair[1])
+			require.ErrorContains(t, err, "sqlstore: ReplaceItems: "+want)
+			require.Zero(t, changed)
+		}
+		requireItems(t, s, numbered(1, 2)...)
+	})
+}

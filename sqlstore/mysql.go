@@ -1,0 +1,169 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// Error numbers of MySQL and MariaDB for conflicts with other clients.
+const (
+	mysqlLockWaitTimeout = 1205
+	mysqlDeadlock        = 1213
+	mysqlRecordChanged   = 1020 // MariaDB 11, where it sees that another transaction has changed a row
+)
+
+type mysql struct{}
+
+func (mysql) quote(identifier string) string { return "`" + identifier + "`" }
+
+func (mysql) placeholders(query string) string { return query }
+
+// bytes gives the bytes in the character set of the connection. A collation would not do: that of all bytes ignores
+// spaces at the end in MySQL 5.7.
+func (mysql) bytes(column string) string {
+	return "CAST(CONVERT(" + column + " USING utf8mb4) AS BINARY)"
+}
+
+func (mysql) upsert() string {
+	return "INSERT INTO {sessions} (session_id) VALUES (?) ON DUPLICATE KEY UPDATE updated_at = CURRENT_TIMESTAMP"
+}
+
+func (mysql) lock() string { return "SELECT 1 FROM {sessions} WHERE session_id = ? FOR UPDATE" }
+
+// begin asks for an isolation other than the default, in which a transaction would keep to what it has seen
+// before it got the lock, and in which gaps between rows are locked, so that clients run into deadlocks.
+func (mysql) begin() []string {
+	return []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"}
+}
+
+func (mysql) prepare(context.Context, *sql.Conn) error { return nil }
+
+// isClean is false: ROLLBACK fails only where the connection is broken.
+func (mysql) isClean(context.Context, *sql.Conn) bool { return false }
+
+func (d mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, error) {
+	var client, results sql.NullString
+	var maxPacket int64
+	err := conn.QueryRowContext(ctx,
+		"SELECT @@character_set_client, @@character_set_results, @@max_allowed_packet").
+		Scan(&client, &results, &maxPacket)
+	if err != nil {
+		return layout{}, err
+	}
+	if client.String != "utf8mb4" || results.String != "utf8mb4" {
+		return layout{}, fmt.Errorf("the connection's character set is %s, not utf8mb4: set it in the DSN: %w",
+			client.String, errors.ErrUnsupported)
+	}
+	sessions, err := d.columns(ctx, conn, t.sessions, "session_id")
+	if err != nil {
+		return layout{}, err
+	}
+	messages, err := d.columns(ctx, conn, t.messages, "session_id", "message_data")
+	if err != nil {
+		return layout{}, err
+	}
+	data := messages[1]
+	// Beside the item, a packet holds the session ID and some bytes of the protocol.
+	data.maxBytes = min(data.maxBytes, max(maxPacket-4096, 1))
+	return layout{
+		ids:         []column{sessions[0], messages[0]},
+		data:        data,
+		newestFirst: "created_at DESC, id DESC",
+	}, nil
+}
+
+// columns describes columns of a table. It refuses tables without transactions, and types of text that lose
+// spaces at the end.
+func (mysql) columns(ctx context.Context, conn *sql.Conn, table string, names ...string) ([]column, error) {
+	const query = `
+		SELECT columns.data_type, columns.character_maximum_length, columns.character_octet_length,
+			COALESCE(columns.character_set_name, ''), COALESCE(engines.transactions, ''), COALESCE(tables.engine, '')
+		FROM information_schema.columns AS columns
+		JOIN information_schema.tables AS tables USING (table_schema, table_name)
+		LEFT JOIN information_schema.engines AS engines ON engines.engine = tables.engine
+		WHERE columns.table_schema = DATABASE() AND columns.table_name = ? AND columns.column_name = ?`
+	var columns []column
+	for _, name := range names {
+		var typ, charset, transactions, engine string
+		var maxChars, maxBytes sql.NullInt64
+		err := conn.QueryRowContext(ctx, query, table, name).
+			Scan(&typ, &maxChars, &maxBytes, &charset, &transactions, &engine)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return nil, missingTable(table)
+		case err != nil:
+			return nil, err
+		case transactions == "NO":
+			return nil, fmt.Errorf("table %s has engine %s, which has no transactions: %w",
+				table, engine, errors.ErrUnsupported)
+		case !slices.Contains([]string{"varchar", "text", "mediumtext", "longtext"}, strings.ToLower(typ)):
+			return nil, fmt.Errorf("column %s of table %s has type %s, not VARCHAR or a type of TEXT: %w",
+				name, table, typ, errors.ErrUnsupported)
+		}
+		columns = append(columns, column{
+			maxChars: maxChars.Int64,
+			maxBytes: maxBytes.Int64,
+			holds:    mysqlRepertoire(charset),
+			charset:  charset,
+		})
+	}
+	return columns, nil
+}
+
+// mysqlRepertoire returns which characters a character set surely holds.
+func mysqlRepertoire(charset string) func(rune) bool {
+	switch charset {
+	case "utf8mb4":
+		return nil
+	case "utf8mb3", "utf8":
+		return func(r rune) bool { return r <= 0xffff }
+	}
+	return func(r rune) bool { return r <= unicode.MaxASCII }
+}
+
+func (d mysql) create(ctx context.Context, conn *sql.Conn, t tables) error {
+	collation, err := d.collation(ctx, conn)
+	if err != nil {
+		return err
+	}
+	options := ") ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE " + collation
+	return t.exec(ctx, conn, `CREATE TABLE IF NOT EXISTS {sessions} (
+	session_id VARCHAR(255) NOT NULL PRIMARY KEY,
+	created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+	updated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
+`+options,
+		// InnoDB adds the id to the index.
+		`CREATE TABLE IF NOT EXISTS {messages} (
+	id INTEGER NOT NULL AUTO_INCREMENT PRIMARY KEY,
+	session_id VARCHAR(255) NOT NULL,
+	message_data LONGTEXT NOT NULL,
+	created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+	INDEX {time index} (session_id, created_at),
+	CONSTRAINT {foreign key} FOREIGN KEY (session_id) REFERENCES {sessions} (session_id) ON DELETE CASCADE
+`+options)
+}
+
+// collation returns the bytewise collation of the server that does not ignore spaces at the end: MariaDB's, or
+// that of MySQL 8. MySQL 5.7 has none, so that there two IDs which differ by such spaces share their row in
+// {sessions}.
+func (mysql) collation(ctx context.Context, conn *sql.Conn) (string, error) {
+	var name string
+	err := conn.QueryRowContext(ctx, `
+		SELECT collation_name FROM information_schema.collations
+		WHERE collation_name IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin')
+		ORDER BY collation_name DESC LIMIT 1`).Scan(&name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "utf8mb4_bin", nil
+	}
+	return name, err
+}
+
+func (mysql) transient(err error) bool {
+	number, _ := intField(err, "Number")
+	return slices.Contains([]int{mysqlLockWaitTimeout, mysqlDeadlock, mysqlRecordChanged}, number)
+}

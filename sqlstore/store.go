@@ -1,0 +1,94 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+)
+
+// Item is one item of a conversation: a JSON text in UTF-8. It is the Item of package encsession.
+type Item = json.RawMessage
+
+// Store keeps sessions in two tables of a database. New makes one; the zero Store returns errors. It is safe for
+// concurrent use, and several Stores, in one or in many processes, may share a database.
+type Store struct {
+	db       *sql.DB
+	database database
+	tables   tables
+
+	found atomic.Pointer[layout] // how the tables were made; nil until they have been found
+}
+
+// New returns a Store on a database that the caller has opened with a driver of its choice, and closes. It does not
+// use the database: CreateTables makes the tables where they are missing.
+//
+// It refuses a nil db, a Dialect that is none of the constants, and a nil or invalid option.
+func New(db *sql.DB, dialect Dialect, opts ...Option) (*Store, error) {
+	s, err := newStore(db, dialect, opts)
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: New: %w", err)
+	}
+	return s, nil
+}
+
+func newStore(db *sql.DB, dialect Dialect, opts []Option) (*Store, error) {
+	if db == nil {
+		return nil, errors.New("db is nil")
+	}
+	c := config{sessions: "agent_sessions", messages: "agent_messages"}
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("option %d is nil", i)
+		}
+		if err := opt(&c); err != nil {
+			return nil, fmt.Errorf("option %d: %w", i, err)
+		}
+	}
+	s := &Store{db: db}
+	switch dialect {
+	case SQLite:
+		s.database = new(sqlite)
+	case PostgreSQL:
+		s.database = postgres{}
+	case MySQL:
+		s.database = mysql{}
+	default:
+		return nil, fmt.Errorf("%v is not a dialect", dialect)
+	}
+	s.tables = newTables(s.database, c)
+	return s, nil
+}
+
+// Session returns a handle on the session of that ID. Sessions need not be created: one without items is empty.
+// An ID that the database cannot hold is an error of the handle's methods.
+func (s *Store) Session(sessionID string) *Session {
+	return &Session{store: s, id: sessionID}
+}
+
+// Option is an option of New. Where two options set the same thing, the later one counts. The nil Option is an
+// error.
+type Option func(*config) error
+
+type config struct{ sessions, messages string }
+
+// WithTables names the tables, which otherwise are agent_sessions and agent_messages, as in Python. The names
+// must differ by more than case, and each must be an identifier: at most 63 letters, digits and underscores of
+// ASCII, not starting with a digit. The tables are looked for where the connection looks for tables without a
+// schema: in PostgreSQL that is its search_path.
+func WithTables(sessions, messages string) Option {
+	return func(c *config) error {
+		for _, name := range []string{sessions, messages} {
+			if !isIdentifier(name) {
+				return fmt.Errorf("table name %q is not an identifier", name)
+			}
+		}
+		if strings.EqualFold(sessions, messages) {
+			return fmt.Errorf("both tables have the name %q", messages)
+		}
+		c.sessions, c.messages = sessions, messages
+		return nil
+	}
+}

@@ -1,0 +1,57 @@
+package sqlstore
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/sessiontest"
+)
+
+// TestSuite runs the conformance suite over the store, and over an EncryptedSession over it, on our tables and
+// on those that Python makes, over the store alone where that says enough. SQLiteSession's tables are ours.
+func TestSuite(t *testing.T) {
+	key, err := encsession.ParseKey(encsession.GenerateKey())
+	require.NoError(t, err)
+	onEach(t, func(t *testing.T, b backend) {
+		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
+			if by.name == bySQLiteSession.name {
+				continue
+			}
+			t.Run(by.name, func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(t, b, by)
+				encrypt := func(t *testing.T, store encsession.Session) encsession.Session {
+					session, err := encsession.New(store, key, encsession.WithoutPlaintext())
+					require.NoError(t, err)
+					return session
+				}
+				t.Run("store", func(t *testing.T) {
+					if by.name == inLatin1.name {
+						t.Skip("the suite adds items with other characters")
+					}
+					sessiontest.Run(t, func(t *testing.T, sessionID string) encsession.Session {
+						return f.Session(sessionID)
+					})
+				})
+				if by.name != ours.name && by.name != inGeneralCI.name && by.name != inLatin1.name {
+					return
+				}
+				t.Run("encrypted", func(t *testing.T) {
+					sessiontest.Run(t, func(t *testing.T, sessionID string) encsession.Session {
+						return encrypt(t, f.Session(sessionID))
+					})
+				})
+				if by.name != ours.name {
+					return
+				}
+				t.Run("secrets", func(t *testing.T) {
+					sessiontest.RunEncrypted(t, func(t *testing.T, sessionID string) (decorator, store encsession.Session) {
+						return encrypt(t, f.Session(sessionID)), f.Session(sessionID)
+					})
+				})
+			})
+		}
+	})
+}

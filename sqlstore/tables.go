@@ -1,0 +1,93 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// maxIdentifier is the length that PostgreSQL cuts longer identifiers to. MySQL takes one character more.
+const maxIdentifier = 63
+
+// tables holds the names of the tables, and fills them into statements.
+type tables struct {
+	sessions, messages string
+	database           database
+	names              *strings.Replacer
+}
+
+func newTables(d database, c config) tables {
+	return tables{
+		sessions: c.sessions,
+		messages: c.messages,
+		database: d,
+		// The names of the indexes are those that Python gives them.
+		names: strings.NewReplacer(
+			"{sessions}", d.quote(c.sessions),
+			"{messages}", d.quote(c.messages),
+			"{id index}", d.quote(cut("idx_"+c.messages+"_session_id")),
+			"{time index}", d.quote(cut("idx_"+c.messages+"_session_time")),
+			"{foreign key}", d.quote(cut("fk_"+c.messages)),
+			// The first comparison is what an index of the column serves, whatever its collation;
+			// the second tells apart what that collation takes for equal.
+			"{same ID}", "session_id = ? AND "+d.bytes("session_id")+" = ?",
+		),
+	}
+}
+
+// cut shortens a name that is made from that of a table.
+func cut(name string) string { return name[:min(len(name), maxIdentifier)] }
+
+// fill makes a statement of a text in which the tables, what belongs to them and a comparison have names in
+// braces, and every parameter is a question mark. {same ID} has two parameters, both the session ID.
+func (t tables) fill(query string) string {
+	return t.database.placeholders(t.names.Replace(query))
+}
+
+// exec executes statements without parameters.
+func (t tables) exec(ctx context.Context, conn *sql.Conn, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := conn.ExecContext(ctx, t.fill(statement)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CreateTables creates the two tables, and the index that reading needs, where they are missing. Tables that
+// are there, those that Python made among them, it leaves as they are.
+func (s *Store) CreateTables(ctx context.Context) error {
+	if err := s.check(ctx); err != nil {
+		return fmt.Errorf("sqlstore: CreateTables: %w", err)
+	}
+	err := s.onConnection(ctx, func(conn *sql.Conn) error {
+		var missing missingTable
+		if _, err := s.database.inspect(ctx, conn, s.tables); !errors.As(err, &missing) {
+			return err // nil where the tables are there, so that it needs no right to create any
+		}
+		return s.inTransaction(ctx, conn, func() error {
+			return s.database.create(ctx, conn, s.tables)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("sqlstore: CreateTables: %w", err)
+	}
+	return nil
+}
+
+func isIdentifier(name string) bool {
+	if name == "" || len(name) > maxIdentifier {
+		return false
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '_':
+		case '0' <= c && c <= '9' && i > 0:
+		default:
+			return false
+		}
+	}
+	return true
+}

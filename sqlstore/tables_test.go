@@ -1,0 +1,147 @@
+package sqlstore
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// schemaQuery describes everything that CreateTables could make or change.
+var schemaQuery = map[Dialect]string{
+	SQLite: `SELECT type || ' ' || name || ': ' || COALESCE(sql, '') FROM sqlite_master ORDER BY name`,
+	PostgreSQL: `SELECT format('%s.%s: %s %s %s', table_name, column_name, data_type, is_nullable, column_default)
+			FROM information_schema.columns WHERE table_name IN ('{plain sessions}', '{plain messages}')
+		UNION SELECT indexdef FROM pg_indexes WHERE tablename IN ('{plain sessions}', '{plain messages}')
+		UNION SELECT pg_get_constraintdef(oid) FROM pg_constraint
+			WHERE conrelid IN (to_regclass('{sessions}'), to_regclass('{messages}')) ORDER BY 1`,
+	MySQL: `SELECT CONCAT_WS(' ', table_name, column_name, column_type, collation_name, is_nullable, column_default, extra)
+			FROM information_schema.columns WHERE table_name IN ('{plain sessions}', '{plain messages}')
+		UNION SELECT CONCAT_WS(' ', table_name, index_name, seq_in_index, column_name)
+			FROM information_schema.statistics WHERE table_name IN ('{plain sessions}', '{plain messages}')
+		UNION SELECT CONCAT_WS(' ', table_name, referenced_table_name, delete_rule)
+			FROM information_schema.referential_constraints WHERE table_name IN ('{plain sessions}', '{plain messages}')
+		ORDER BY 1`,
+}
+
+func (f *fixture) schema(t *testing.T) []string {
+	names := strings.NewReplacer("{plain sessions}", f.sessions, "{plain messages}", f.messages)
+	return f.strings(t, names.Replace(schemaQuery[f.dialect]))
+}
+
+func TestCreateTablesLeavesTablesAlone(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
+			f := newFixture(t, b, by)
+			f.insertRow(t, "s", `{"n": 1}`)
+			before := f.schema(t)
+			require.GreaterOrEqual(t, len(before), 3)
+			require.NoError(t, f.CreateTables(t.Context()))
+			require.NoError(t, f.CreateTables(t.Context()))
+			require.Equal(t, before, f.schema(t))
+			requireItems(t, f.Session("s"), numbered(1, 1)...)
+		}
+	})
+}
+
+// TestCreateTablesLikePython compares our tables with those of Python. Two things differ on purpose: on
+// PostgreSQL the index also has the id, and on MySQL the collation is bytewise.
+func TestCreateTablesLikePython(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		describe := func(f *fixture) string {
+			text := strings.Join(f.schema(t), "\n")
+			text = strings.NewReplacer(f.sessions, "sessions", f.messages, "messages", "nopad_bin", "general_ci").Replace(text)
+			text = strings.ReplaceAll(text, "(session_id, created_at, id)", "(session_id, created_at)")
+			return strings.Join(strings.Fields(text), " ")
+		}
+		want := describe(newFixture(t, b, madeByPython[b.dialect][0]))
+		require.Equal(t, want, describe(newFixture(t, b, ours)))
+	})
+}
+
+// TestCreateTablesCompletes finds one of the two tables.
+func TestCreateTablesCompletes(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		complete := f.schema(t)
+		f.exec(t, "DROP TABLE {messages}")
+		require.NoError(t, f.CreateTables(t.Context()))
+		require.Equal(t, complete, f.schema(t))
+	})
+}
+
+func TestCreateTablesAtOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, tablesOf{ddl: []string{}})
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() {
+				store, err := New(f.db, b.dialect, WithTables(f.sessions, f.messages))
+				if err == nil {
+					err = store.CreateTables(t.Context())
+				}
+				if err == nil {
+					err = store.Session("s").AddItems(t.Context(), numbered(1, 1)...)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		items, err := f.Session("s").GetItems(t.Context(), 0)
+		require.NoError(t, err)
+		require.Len(t, items, 8)
+	})
+}
+
+func TestTableNames(t *testing.T) {
+	long := strings.Repeat("x", 63)
+	db := backends[0].open(t, ":memory:")
+	for _, names := range [][2]string{
+		{"a", "b"}, {"_", "A1_"}, {"select", "table"}, {long, "Y" + long[1:]}, {"agent_messages", "agent_sessions"},
+	} {
+		store, err := New(db, SQLite, WithTables(names[0], names[1]))
+		require.NoError(t, err, names)
+		require.NotNil(t, store)
+	}
+	for _, name := range []string{
+		"", "1a", "a b", "a.b", "a-b", `a"b`, "a`b", "a'b", "a;", "é", "a\x00", "a?", "{messages}", long + "x", " a", "a ",
+	} {
+		for _, names := range [][2]string{{name, "other"}, {"other", name}} {
+			store, err := New(db, SQLite, WithTables(names[0], names[1]))
+			require.ErrorContains(t, err, "sqlstore: New: option 0: table name ")
+			require.Nil(t, store)
+		}
+	}
+	for _, names := range [][2]string{{"a", "a"}, {"a", "A"}} {
+		_, err := New(db, SQLite, WithTables(names[0], names[1]))
+		require.ErrorContains(t, err, "both tables have the name")
+	}
+}
+
+// TestAwkwardTableNames uses names that are keywords, mixed in case, or as long as can be.
+func TestAwkwardTableNames(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		dsn := b.dsn(t)
+		for _, names := range [][2]string{{"Select", "Table"}, {strings.Repeat("S", 63), strings.Repeat("m", 63)}} {
+			db := b.open(t, dsn)
+			store, err := New(db, b.dialect, WithTables(names[0], names[1]))
+			require.NoError(t, err)
+			t.Cleanup(func() {
+				for _, statement := range []string{"DROP TABLE IF EXISTS {messages}", "DROP TABLE IF EXISTS {sessions}"} {
+					_, err := db.Exec(store.tables.fill(statement))
+					require.NoError(t, err)
+				}
+			})
+			require.NoError(t, store.CreateTables(t.Context()))
+			s := store.Session("s")
+			add(t, s, numbered(1, 3)...)
+			require.NoError(t, store.CreateTables(t.Context()))
+			require.Equal(t, `{"n": 3}`, string(pop(t, s)))
+			require.Equal(t, []string{"s"}, sessionIDs(t, store))
+			require.NoError(t, s.ClearSession(t.Context()))
+		}
+	})
+}
