@@ -1,55 +1,78 @@
-// Quickstart keeps an agent's conversation in a store, encrypted, and shows what the store holds beside what the
-// session returns. Then it opens the store under a wrong key, and lets the conversation expire.
+// Quickstart keeps an agent's conversation in a SQLite file, encrypted, and shows what lies in the file beside what the
+// session returns. Then it reads under a wrong key, and lets the conversation expire. The file is in a new temporary
+// folder, which stays.
 package main
 
 import (
-	"bytes"
 	"context"
-	_ "embed"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"time"
 
 	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/examples/internal/sample"
+	"github.com/encsession/encsession/sqlstore"
+	_ "modernc.org/sqlite" // a driver that needs no C compiler
 )
 
-// conversationFile is an invented conversation of the shape that agents really store, one item a line.
-//
-//go:embed conversation.jsonl
-var conversationFile []byte
-
-func conversation() []encsession.Item {
-	var items []encsession.Item
-	for line := range bytes.Lines(conversationFile) {
-		items = append(items, bytes.TrimSpace(line))
-	}
-	return items
-}
-
 func main() {
-	if err := run(os.Stdout); err != nil {
+	folder, err := os.MkdirTemp("", "encsession-quickstart-")
+	if err == nil {
+		err = run(os.Stdout, folder)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
 
-func run(w io.Writer) error {
+const databaseName = "conversations.db"
+
+func run(w io.Writer, folder string) error {
 	ctx := context.Background()
-	store := encsession.NewMemorySession("user-123") // any Session will do
+	file := filepath.Join(folder, databaseName)
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	store, err := openSession(ctx, db, "user-123")
+	if err != nil {
+		return err
+	}
 	key, err := newKey()
 	if err != nil {
 		return err
 	}
-	if err := addAndShow(ctx, w, store, key); err != nil {
+	fmt.Fprintf(w, "A new SQLite file: %s\n", file)
+	if err := addAndShow(ctx, w, db, store, key); err != nil {
 		return err
 	}
 	if err := tryWrongKey(ctx, w, store, key); err != nil {
 		return err
 	}
-	return expire(ctx, w, store, key)
+	if err := expire(ctx, w, store, key); err != nil {
+		return err
+	}
+	sayWhere(w, folder)
+	return nil
+}
+
+// openSession returns the session as the database has it: it stores what it is given.
+func openSession(ctx context.Context, db *sql.DB, sessionID string) (encsession.Session, error) {
+	store, err := sqlstore.New(db, sqlstore.SQLite)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.CreateTables(ctx); err != nil {
+		return nil, err
+	}
+	return store.Session(sessionID), nil
 }
 
 // newKey makes a key for this run. A service generates its key once, keeps it in a secret manager, and parses it at
@@ -68,34 +91,59 @@ func open(store encsession.Session, key encsession.Key, ttl time.Duration) (*enc
 	return session, left, err
 }
 
-func addAndShow(ctx context.Context, w io.Writer, store encsession.Session, key encsession.Key) error {
+func addAndShow(ctx context.Context, w io.Writer, db *sql.DB, store encsession.Session, key encsession.Key) error {
 	session, _, err := open(store, key, time.Hour)
 	if err != nil {
 		return err
 	}
-	if err := session.AddItems(ctx, conversation()...); err != nil {
+	if err := session.AddItems(ctx, sample.Conversation()...); err != nil {
 		return err
 	}
-	stored, err := session.Unwrap().GetItems(ctx, 0)
+	rows, err := readRows(ctx, db)
 	if err != nil {
 		return err
 	}
-	returned, err := session.GetItems(ctx, 0)
+	items, err := session.GetItems(ctx, 0)
 	if err != nil {
 		return err
 	}
-	if len(stored) != len(returned) {
-		return fmt.Errorf("the store holds %d items, the session returns %d", len(stored), len(returned))
+	if len(rows) != len(items) {
+		return fmt.Errorf("the file holds %d rows, the session returns %d items", len(rows), len(items))
 	}
 
-	heading(w, "1. A conversation of %d items in the session %q", len(stored), session.SessionID())
-	fmt.Fprintln(w, `Each stored item is {"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"<the encrypted item>"}. An … stands for a cut.`)
-	fmt.Fprintf(w, "\n%s\n", compare(stored, returned))
+	heading(w, "1. A conversation of %d items in the session %q", len(items), session.SessionID())
+	fmt.Fprintln(w, "What lies in the file is read with plain SQL, not through the library: each message_data is")
+	fmt.Fprintln(w, `{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"<the encrypted item>"}. An … stands for a cut.`)
+	fmt.Fprintf(w, "\n%s\n", compare(rows, items))
 	return nil
 }
 
+// row is a row of agent_messages.
+type row struct {
+	id          int64
+	messageData string
+}
+
+// readRows reads what lies in the file, without the help of the library.
+func readRows(ctx context.Context, db *sql.DB) ([]row, error) {
+	found, err := db.QueryContext(ctx, "SELECT id, message_data FROM agent_messages ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	var rows []row
+	for found.Next() {
+		var r row
+		if err := found.Scan(&r.id, &r.messageData); err != nil {
+			return nil, err
+		}
+		rows = append(rows, r)
+	}
+	return rows, found.Err()
+}
+
 func tryWrongKey(ctx context.Context, w io.Writer, store encsession.Session, key encsession.Key) error {
-	heading(w, "2. The same store under a wrong key")
+	heading(w, "2. The same file under a wrong key")
 	wrongKey, err := newKey()
 	if err != nil {
 		return err
@@ -113,7 +161,7 @@ func tryWrongKey(ctx context.Context, w io.Writer, store encsession.Session, key
 }
 
 func expire(ctx context.Context, w io.Writer, store encsession.Session, key encsession.Key) error {
-	heading(w, "3. The same store under the right key, 2 seconds later")
+	heading(w, "3. The same file under the right key, 2 seconds later")
 	time.Sleep(2 * time.Second) // age is counted in whole seconds: after a shorter sleep it may still be one
 	if err := showRead(ctx, w, "TTL of 1s", store, key, time.Second); err != nil {
 		return err
@@ -124,7 +172,7 @@ func expire(ctx context.Context, w io.Writer, store encsession.Session, key encs
 	if err := showRead(ctx, w, "NoExpiry", store, key, encsession.NoExpiry); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, "\nA TTL hides items from its reader; it does not delete them.")
+	fmt.Fprintln(w, "\nA TTL hides items from its reader; it does not delete them. Purge does.")
 	return nil
 }
 
@@ -139,7 +187,7 @@ func showRead(ctx context.Context, w io.Writer, who string, store encsession.Ses
 		return err
 	}
 	line := fmt.Sprintf("reads %d items", len(items))
-	if reflect.DeepEqual(items, conversation()) {
+	if reflect.DeepEqual(items, sample.Conversation()) {
 		line += ", byte for byte as they were added"
 	}
 	for reason, count := range left {
@@ -166,13 +214,13 @@ func showPop(ctx context.Context, w io.Writer, store encsession.Session, key enc
 	return nil
 }
 
-// showStored shows how many items the store holds, readable or not.
+// showStored shows how many items the file holds, readable or not.
 func showStored(ctx context.Context, w io.Writer, store encsession.Session) error {
 	stored, err := store.GetItems(ctx, 0)
 	if err != nil {
 		return err
 	}
-	showLine(w, "Store", fmt.Sprintf("still holds %d items", len(stored)))
+	showLine(w, "The file", fmt.Sprintf("still holds %d items", len(stored)))
 	return nil
 }
 

@@ -2,38 +2,35 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"iter"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"unicode"
 
 	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/examples/internal/sample"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/stretchr/testify/require"
 )
 
 const itemCount = 56
 
-func TestConversation(t *testing.T) {
-	items := conversation()
-	require.Len(t, items, itemCount)
-	for i, item := range items {
-		var object map[string]any
-		require.NoError(t, json.Unmarshal(item, &object), "item %d", i)
-		require.NotEmpty(t, object, "item %d", i)
-	}
-}
-
-// output is what run writes. A synctest bubble makes its waiting take no time.
-func output(t *testing.T) string {
+// outputIn returns what run writes about a database in the folder. A synctest bubble makes its waiting take no time.
+func outputIn(t *testing.T, folder string) string {
 	t.Helper()
 	var out bytes.Buffer
 	synctest.Test(t, func(t *testing.T) {
-		require.NoError(t, run(&out))
+		require.NoError(t, run(&out, folder))
 	})
 	return out.String()
+}
+
+func output(t *testing.T) string {
+	t.Helper()
+	return outputIn(t, t.TempDir())
 }
 
 func TestRunClaims(t *testing.T) {
@@ -42,10 +39,10 @@ func TestRunClaims(t *testing.T) {
 		`A conversation of 56 items in the session "user-123"`,
 		"Wrong key  reads 0 items, leaves out 56 (" + encsession.ErrUndecryptable.Error() + ")\n" +
 			"Its pop    gets nothing\n" +
-			"Store      still holds 56 items\n" +
+			"The file   still holds 56 items\n" +
 			"Right key  reads 56 items, byte for byte as they were added\n",
 		"TTL of 1s  reads 0 items, leaves out 56 (" + encsession.ErrExpired.Error() + ")\n" +
-			"Store      still holds 56 items\n" +
+			"The file   still holds 56 items\n" +
 			"NoExpiry   reads 56 items, byte for byte as they were added\n",
 	} {
 		require.Contains(t, out, claim)
@@ -53,8 +50,8 @@ func TestRunClaims(t *testing.T) {
 }
 
 func TestRunComparesEveryItem(t *testing.T) {
-	items := conversation()
-	known := pieces(items)
+	items := sample.Conversation()
+	known := pieces(items, cellPiece)
 	rows := tableRows(output(t))
 	require.Len(t, rows, itemCount)
 	seen := map[string]bool{}
@@ -65,8 +62,8 @@ func TestRunComparesEveryItem(t *testing.T) {
 		require.True(t, isEnvelope, "item %d", i)
 		require.False(t, seen[payload], "item %d: payload like that of another item", i)
 		seen[payload] = true
-		for piece := range windows(payload) {
-			require.False(t, known[piece], "item %d: the store holds content", i)
+		for piece := range windows(payload, cellPiece) {
+			require.False(t, known[piece], "item %d: the file holds content", i)
 		}
 
 		shown := strings.TrimSuffix(strings.TrimPrefix(returned, "…"), "…")
@@ -76,8 +73,27 @@ func TestRunComparesEveryItem(t *testing.T) {
 	require.Contains(t, rows[1][4], "my passport is", "the session returns content")
 }
 
+func TestRunLeavesAFileWithoutContent(t *testing.T) {
+	folder := t.TempDir()
+	out := outputIn(t, folder)
+	require.Contains(t, out, filepath.Join(folder, databaseName))
+
+	entries, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "the database is closed, so that it is one file")
+	file, err := os.ReadFile(filepath.Join(folder, entries[0].Name()))
+	require.NoError(t, err)
+	// At least: SQLite leaves the beginnings of some rows behind where it has moved them.
+	envelopes := bytes.Count(file, []byte(`{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"`))
+	require.GreaterOrEqual(t, envelopes, itemCount)
+	known := pieces(sample.Conversation(), filePiece)
+	for piece := range windows(string(file), filePiece) {
+		require.False(t, known[piece], "the file holds content")
+	}
+}
+
 func TestRunShowsNoKey(t *testing.T) {
-	const keyLike = `[0-9A-Za-z_+/-]{43}`
+	const keyLike = `[0-9A-Za-z_-]{43}`
 	require.Regexp(t, keyLike, encsession.GenerateKey())
 	require.NotRegexp(t, keyLike, output(t))
 }
@@ -115,21 +131,24 @@ func tableRows(out string) [][]string {
 		for i := range cells {
 			cells[i] = strings.TrimSpace(cells[i])
 		}
-		if len(cells) == 5 && cells[0] != "#" {
+		if len(cells) == 5 && cells[0] != "id" {
 			rows = append(rows, cells)
 		}
 	}
 	return rows
 }
 
-// pieceSize is long enough for ciphertext not to hold a piece of the conversation by chance.
-const pieceSize = 8
+// Pieces that are long enough for ciphertext not to hold a piece of the conversation by chance: in a cell, and in a file.
+const (
+	cellPiece = 8
+	filePiece = 16
+)
 
 // pieces returns every piece of the items.
-func pieces(items []encsession.Item) map[string]bool {
+func pieces(items []encsession.Item, size int) map[string]bool {
 	known := map[string]bool{}
 	for _, item := range items {
-		for piece := range windows(string(item)) {
+		for piece := range windows(string(item), size) {
 			known[piece] = true
 		}
 	}
@@ -137,10 +156,10 @@ func pieces(items []encsession.Item) map[string]bool {
 }
 
 // windows returns the pieces of s, one from each byte.
-func windows(s string) iter.Seq[string] {
+func windows(s string, size int) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for i := 0; i+pieceSize <= len(s); i++ {
-			if !yield(s[i : i+pieceSize]) {
+		for i := 0; i+size <= len(s); i++ {
+			if !yield(s[i : i+size]) {
 				return
 			}
 		}

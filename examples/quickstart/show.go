@@ -22,11 +22,18 @@ func showLine(w io.Writer, who, what string) {
 	fmt.Fprintf(w, "%-10s %s\n", who, what)
 }
 
+// sayWhere says how to look at the file.
+func sayWhere(w io.Writer, folder string) {
+	heading(w, "4. Look for yourself")
+	fmt.Fprintln(w, "The file stays until you remove its folder. With the sqlite3 program:")
+	fmt.Fprintf(w, "\n    cd %s\n    sqlite3 %s 'select * from agent_messages limit 3'\n", folder, databaseName)
+}
+
 // cellWidth is how many columns an item may take, so that a row fits into 120.
 const cellWidth = 38
 
-// compare returns a table of what the store holds beside what the session returns.
-func compare(stored, returned []encsession.Item) string {
+// compare returns a table of what lies in the file beside what the session returns.
+func compare(rows []row, items []encsession.Item) string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
@@ -34,9 +41,9 @@ func compare(stored, returned []encsession.Item) string {
 	t.Style().Options.DrawBorder = false
 	t.SuppressTrailingSpaces()
 
-	t.AppendHeader(table.Row{"#", "kind", "bytes", "what the store holds", "what the session returns"})
-	for i, item := range returned {
-		t.AppendRow(table.Row{i + 1, kind(item), len(item), shortEnvelope(stored[i]), shortItem(item)})
+	t.AppendHeader(table.Row{"id", "kind", "bytes", "message_data in the file", "what the session returns"})
+	for i, item := range items {
+		t.AppendRow(table.Row{rows[i].id, kind(item), len(item), shortEnvelope(rows[i].messageData), shortItem(item)})
 	}
 	return t.Render()
 }
@@ -53,11 +60,11 @@ func kind(item encsession.Item) string {
 	return printable(head.Type)
 }
 
-// shortEnvelope shows the beginning of a stored item and its end, where no two payloads are alike: tokens that were
+// shortEnvelope shows the beginning of a row's data and its end, where no two payloads are alike: tokens that were
 // made in the same second all begin alike.
-func shortEnvelope(stored encsession.Item) string {
+func shortEnvelope(messageData string) string {
 	const payload = `"payload":"`
-	s := printable(string(stored))
+	s := printable(messageData)
 	head, token, ok := strings.Cut(s, payload)
 	if !ok {
 		return text.Snip(s, cellWidth, "…")

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/sqlstore"
+	_ "modernc.org/sqlite"
+)
+
+// key is a master key, with a name for the tables.
+type key struct {
+	name string
+	encsession.Key
+}
+
+// newKey makes a key for this run. A service parses its keys from what a secret manager holds.
+func newKey(name string) (key, error) {
+	k, err := encsession.ParseKey(encsession.GenerateKey())
+	return key{name: name, Key: k}, err
+}
+
+// service is a process that works on the database: it has connections of its own, a key to write with, and keys that it
+// only reads with.
+type service struct {
+	db       *sql.DB
+	store    *sqlstore.Store
+	key      key
+	readKeys []key
+}
+
+func openService(ctx context.Context, file string, key key, readKeys ...key) (*service, error) {
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		return nil, err
+	}
+	store, err := sqlstore.New(db, sqlstore.SQLite)
+	if err == nil {
+		err = store.CreateTables(ctx)
+	}
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return &service{db: db, store: store, key: key, readKeys: readKeys}, nil
+}
+
+func (s *service) session(sessionID string) (*encsession.EncryptedSession, error) {
+	var readKeys []encsession.Key
+	for _, k := range s.readKeys {
+		readKeys = append(readKeys, k.Key)
+	}
+	return encsession.New(s.store.Session(sessionID), s.key.Key,
+		encsession.WithReadKeys(readKeys...),
+		encsession.WithoutPlaintext(),
+		encsession.WithTTL(encsession.NoExpiry))
+}
+
+func (s *service) add(ctx context.Context, sessionID string, items ...encsession.Item) error {
+	session, err := s.session(sessionID)
+	if err != nil {
+		return err
+	}
+	return session.AddItems(ctx, items...)
+}
+
+// count returns how many items the service reads.
+func (s *service) count(ctx context.Context, sessionID string) (int, error) {
+	session, err := s.session(sessionID)
+	if err != nil {
+		return 0, err
+	}
+	items, err := session.GetItems(ctx, 0)
+	return len(items), err
+}
+
+func (s *service) audit(ctx context.Context, sessionID string) (encsession.Report, error) {
+	session, err := s.session(sessionID)
+	if err != nil {
+		return encsession.Report{}, err
+	}
+	return session.Audit(ctx)
+}
+
+// rekeyAll seals again, in every session, what is under one of the read keys, and returns how many items that were. It
+// can be broken off and run again.
+func (s *service) rekeyAll(ctx context.Context) (int, error) {
+	total := 0
+	for sessionID, err := range s.store.SessionIDs(ctx) {
+		if err != nil {
+			return total, err
+		}
+		session, err := s.session(sessionID)
+		if err != nil {
+			return total, fmt.Errorf("session %q: %w", sessionID, err)
+		}
+		changed, err := session.Rekey(ctx)
+		total += changed
+		if err != nil {
+			return total, fmt.Errorf("session %q: %w", sessionID, err)
+		}
+	}
+	return total, nil
+}
