@@ -23,28 +23,29 @@ func logDrop(_ context.Context, d encsession.Drop) {
 
 // Wrap the store that you have: it holds ciphertext, the session returns what was added.
 func Example() {
+	os.Setenv("ENCSESSION_KEY", exampleKey) // as a secret manager does
+	// What follows is the sample of README.md.
 	ctx := context.Background()
-	store := encsession.NewMemorySession("user-123") // your store here
-
-	key, err := encsession.ParseKey(encsession.GenerateKey()) // yours comes from a secret manager
+	store := encsession.NewMemorySession("user-123")             // or the store that you have
+	key, err := encsession.ParseKey(os.Getenv("ENCSESSION_KEY")) // made once, by encsession.GenerateKey
 	if err != nil {
 		log.Fatal(err)
 	}
 	session, err := encsession.New(store, key, encsession.WithoutPlaintext(), encsession.WithTTL(24*time.Hour),
-		encsession.WithDropHandler(func(_ context.Context, d encsession.Drop) { log.Print(d.Err) }))
+		encsession.WithDropHandler(func(_ context.Context, d encsession.Drop) { log.Print(d.SessionID, ": ", d.Err) }))
 	if err != nil {
 		log.Fatal(err)
 	}
-	item := encsession.Item(`{"role":"user","content":"My passport is XZ4839201."}`)
-	if err := session.AddItems(ctx, item); err != nil {
+	err = session.AddItems(ctx, encsession.Item(`{"role":"user","content":"My passport is XZ4839201."}`))
+	if err != nil {
 		log.Fatal(err)
 	}
-	stored, _ := store.GetItems(ctx, 0)
-	items, _ := session.GetItems(ctx, 0)
-	fmt.Printf("the store holds      %.53s…\nthe session returns  %s\n", stored[0], items[0])
-	// Output:
-	// the store holds      {"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"gAAAAAB…
-	// the session returns  {"role":"user","content":"My passport is XZ4839201."}
+	items, err := session.GetItems(ctx, 50) // the newest 50 that are readable, oldest first
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s\n", items)
+	// Output: [{"role":"user","content":"My passport is XZ4839201."}]
 }
 
 // A view with a Go type, for code that does not want to handle JSON.
@@ -270,17 +271,20 @@ func ExampleEncryptedSession_PopItem() {
 	key, _ := encsession.ParseKey(exampleKey)
 	session, _ := encsession.New(encsession.NewMemorySession("user-123"), key, encsession.WithoutPlaintext(),
 		encsession.WithTTL(24*time.Hour), encsession.WithDropHandler(logDrop))
-	for {
-		item, err := session.PopItem(ctx)
-		if err != nil {
-			log.Fatal(err)
-		}
-		if item == nil { // nothing readable is left
-			break
-		}
-		fmt.Printf("%s\n", item)
+	err := session.AddItems(ctx, encsession.Item(`{"role":"user","content":"Helo"}`))
+	if err != nil {
+		log.Fatal(err)
 	}
+	item, err := session.PopItem(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("taken back: %s\n", item)
+	item, err = session.PopItem(ctx)
+	fmt.Println("nothing is left:", item == nil, err)
 	// Output:
+	// taken back: {"role":"user","content":"Helo"}
+	// nothing is left: true <nil>
 }
 
 // A Sealer encrypts items that are stored in another way than in a Session. It returns the reason instead of dropping,

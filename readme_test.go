@@ -19,7 +19,7 @@ func TestREADME(t *testing.T) {
 
 	source, err := os.ReadFile("example_test.go")
 	require.NoError(t, err)
-	body := regexp.MustCompile(`(?s)func Example\(\) \{\n(.*?)\t// Output:`).FindSubmatch(source)
+	body := regexp.MustCompile(`(?s)// What follows is the sample of README.md.\n(.*?)\t// Output:`).FindSubmatch(source)
 	require.NotNil(t, body)
 	unindented := regexp.MustCompile(`(?m)^\t`).ReplaceAllString(string(body[1]), "")
 	require.Equal(t, unindented, string(sample[1]))
