@@ -12,7 +12,8 @@ import (
 // batchSize is how many items an operation changes in one call of ReplaceItems.
 const batchSize = 1000
 
-// Report is what Audit finds in a session. The six counts from Readable to Malformed add up to Items.
+// Report is what Audit finds in a session. The six counts from Readable to Malformed add up to Items. Rows that a store
+// does not take for items, as sqlstore does not where they are not JSON, are in none of them.
 type Report struct {
 	Items         int // all that the store holds
 	Readable      int // authentic, within the TTL, and a JSON object

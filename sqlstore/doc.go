@@ -49,9 +49,10 @@
 //
 // # SQLite
 //
-// Every connection gets a busy timeout of at least 5 seconds, and the file is switched to WAL mode, whatever
-// the DSN says and however many connections the pool has; where locks are held for longer, calls are tried
-// again for half a minute. A database in memory belongs to one connection: give the pool just one, with
+// Every connection gets a busy timeout of at least 5 seconds, and the file is switched to WAL mode by the first
+// call, even one that reads, whatever the DSN says and however many connections the pool has; where locks are
+// held for longer, calls are tried again for half a minute. A file that nothing may change is opened with
+// "mode=ro" in its DSN. A database in memory belongs to one connection: give the pool just one, with
 // db.SetMaxOpenConns(1), and set neither a lifetime nor an idle time of connections.
 //
 // Deleting a row, or replacing what it holds, does not wipe the old bytes from the file: SQLite leaves them in
