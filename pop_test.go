@@ -1,6 +1,7 @@
 package encsession_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -320,18 +321,24 @@ func TestAReplacerThatFindsNothingIsNotAskedForEver(t *testing.T) {
 // laggingStore shows items that are no longer there, as a replica may.
 type laggingStore struct {
 	*encsession.MemorySession
-	stale []encsession.Item
+	stale    encsession.Item
+	caughtUp time.Time
 }
 
-func (s *laggingStore) GetItems(context.Context, int) ([]encsession.Item, error) { return s.stale, nil }
+func (s *laggingStore) GetItems(context.Context, int) ([]encsession.Item, error) {
+	if time.Now().Before(s.caughtUp) {
+		return []encsession.Item{bytes.Clone(s.stale)}, nil
+	}
+	return nil, nil
+}
 
 func TestAStoreThatPopsNothingIsNotAskedForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &laggingStore{encsession.NewMemorySession(sessionID), []encsession.Item{seal(t, testKey(t, 0), message("a"))}}
+		store := &laggingStore{encsession.NewMemorySession(sessionID), seal(t, testKey(t, 0), message("a")), time.Now().Add(time.Hour)}
 		session := newSession(t, fourMethods{store}, testKey(t, 0))
 		_, err := session.PopItem(t.Context())
 		require.ErrorContains(t, err, "item 0 from the newest: the store shows it, but does not find it")
-		time.AfterFunc(10*time.Millisecond, func() { store.stale = nil }) // the replica has caught up
+		store.caughtUp = time.Now().Add(10 * time.Millisecond)
 		item, err := session.PopItem(t.Context())
 		require.NoError(t, err)
 		require.Nil(t, item)
