@@ -1,0 +1,194 @@
+package redisstore
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+// Run the benchmarks, with the variables of setup_test.go, by
+//
+//	go test -run '^$' -bench . -benchtime 2s
+//
+// The metric x-bare is the time that the store takes, divided by that of the bare client which sends the commands
+// that a program would send without this package, in turns: those of Python's RedisSession.
+
+// benchItems returns items of that size.
+func benchItems(n, size int) []Item {
+	items := make([]Item, n)
+	for i := range items {
+		items[i] = Item(fmt.Sprintf(`{"n":%d,"content":"%s"}`, 100_000+i, strings.Repeat("x", size-26)))
+	}
+	return items
+}
+
+// compare measures the store against the bare client, in turns, so that both see the same server and the same machine.
+func compare(b *testing.B, store, bare func()) {
+	var storeTime, bareTime time.Duration
+	for b.Loop() {
+		start := time.Now()
+		store()
+		between := time.Now()
+		bare()
+		storeTime += between.Sub(start)
+		bareTime += time.Since(between)
+	}
+	b.ReportMetric(float64(storeTime.Nanoseconds())/float64(b.N), "store-ns/op")
+	b.ReportMetric(float64(storeTime)/float64(bareTime), "x-bare")
+}
+
+// bareAdd is the MULTI of Python's add_items.
+func (f *fixture) bareAdd(b *testing.B, id string, items []Item) {
+	k := f.config.keys(id)
+	now := fmt.Sprint(time.Now().Unix())
+	args := make([]any, len(items))
+	for i, item := range items {
+		args[i] = []byte(item)
+	}
+	_, err := f.client.TxPipelined(b.Context(), func(multi redis.Pipeliner) error {
+		multi.HSet(b.Context(), k.hash, "session_id", id)
+		multi.HSetNX(b.Context(), k.hash, "created_at", now)
+		multi.RPush(b.Context(), k.messages, args...)
+		multi.HSet(b.Context(), k.hash, "updated_at", now)
+		return nil
+	})
+	require.NoError(b, err)
+}
+
+func BenchmarkAdd(b *testing.B) {
+	for _, size := range []int{500, 16_000} {
+		for _, n := range []int{1, 10, 1000} {
+			b.Run(fmt.Sprintf("%dx%d", n, size), func(b *testing.B) {
+				f := newFixture(b, onServer)
+				items := benchItems(n, size)
+				shorten := func(id string) { // so that the server's memory does not grow
+					require.NoError(b, f.client.LTrim(b.Context(), f.config.keys(id).messages, -1, -1).Err())
+				}
+				compare(b,
+					func() { require.NoError(b, f.Session("store").AddItems(b.Context(), items...)); shorten("store") },
+					func() { f.bareAdd(b, "bare", items); shorten("bare") })
+			})
+		}
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	for _, limit := range []int{1, 50, 500} {
+		b.Run(fmt.Sprint(limit), func(b *testing.B) {
+			f := newFixture(b, onServer)
+			add(b, f.Session("s"), benchItems(1000, 500)...)
+			compare(b,
+				func() {
+					items, err := f.Session("s").GetItems(b.Context(), limit)
+					require.NoError(b, err)
+					require.Len(b, items, limit)
+				},
+				func() {
+					texts, err := f.client.LRange(b.Context(), f.config.keys("s").messages, int64(-limit), -1).Result()
+					require.NoError(b, err)
+					items := make([]Item, len(texts))
+					for i, text := range texts {
+						items[i] = Item(text)
+					}
+					require.Len(b, items, limit)
+				})
+		})
+	}
+}
+
+// BenchmarkLongHistory reads the newest 50 of 100,000 items, and of 100. The metric x-short is the quotient.
+func BenchmarkLongHistory(b *testing.B) {
+	f := newFixture(b, onServer)
+	items := benchItems(1000, 500)
+	for range 100 {
+		add(b, f.Session("long"), items...)
+	}
+	add(b, f.Session("short"), items[:100]...)
+	get := func(id string) (took time.Duration) {
+		start := time.Now()
+		got, err := f.Session(id).GetItems(b.Context(), 50)
+		took = time.Since(start)
+		require.NoError(b, err)
+		require.Len(b, got, 50)
+		return took
+	}
+	var long, short time.Duration
+	for b.Loop() {
+		short += get("short")
+		long += get("long")
+	}
+	b.ReportMetric(float64(long)/float64(short), "x-short")
+}
+
+// BenchmarkPop pops an item that has been added before; the bare client does so by RPOP, which also takes what is not
+// an item.
+func BenchmarkPop(b *testing.B) {
+	f := newFixture(b, onServer)
+	list := f.config.keys("s").messages
+	add(b, f.Session("s"), benchItems(1000, 500)...)
+	item := []byte(benchItems(1, 500)[0])
+	push := func() { require.NoError(b, f.client.RPush(b.Context(), list, item).Err()) }
+	compare(b,
+		func() {
+			push()
+			got, err := f.Session("s").PopItem(b.Context())
+			require.NoError(b, err)
+			require.NotNil(b, got)
+		},
+		func() {
+			push()
+			require.NoError(b, f.client.RPop(b.Context(), list).Err())
+		})
+}
+
+// BenchmarkReplace replaces the newest items of 10,000 and back again; the bare client does so by LSET in a MULTI,
+// which does not look at what it replaces.
+func BenchmarkReplace(b *testing.B) {
+	for _, size := range []int{500, 16_000} {
+		for _, n := range []int{1, 1000} {
+			b.Run(fmt.Sprintf("%dx%d", n, size), func(b *testing.B) {
+				f := newFixture(b, onServer)
+				items := benchItems(10_000, size)
+				for start := 0; start < len(items); start += 1000 {
+					add(b, f.Session("s"), items[start:start+1000]...)
+				}
+				old := items[len(items)-n:]
+				new := make([]Item, n)
+				for i, item := range old {
+					new[i] = Item(strings.ReplaceAll(string(item), "xx", "yy"))
+				}
+				list := f.config.keys("s").messages
+				compare(b,
+					func() {
+						matched, err := f.Session("s").ReplaceItems(b.Context(), old, new)
+						require.NoError(b, err)
+						require.Equal(b, n, matched)
+					},
+					func() {
+						_, err := f.client.TxPipelined(b.Context(), func(multi redis.Pipeliner) error {
+							for i, item := range old {
+								multi.LSet(b.Context(), list, int64(i-n), []byte(item))
+							}
+							return nil
+						})
+						require.NoError(b, err)
+					})
+			})
+		}
+	}
+}
+
+// BenchmarkSessionIDs lists 10,000 sessions.
+func BenchmarkSessionIDs(b *testing.B) {
+	f := newFixture(b, onServer)
+	for n := range 10_000 {
+		add(b, f.Session(fmt.Sprint("user-", n)), Item(`{}`))
+	}
+	for b.Loop() {
+		require.Len(b, allIDs(b, f.Store), 10_000)
+	}
+}

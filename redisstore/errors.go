@@ -1,0 +1,67 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// withContext makes sure that errors.Is finds the error of the context, where that is why go-redis stopped.
+func withContext(ctx context.Context, err error) error {
+	done := ctx.Err()
+	if deadline, ok := ctx.Deadline(); ok && done == nil && !time.Now().Before(deadline) {
+		done = context.DeadlineExceeded // the connection has been faster than the context to notice
+	}
+	if err == nil || done == nil || errors.Is(err, done) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", done, err)
+}
+
+// readError is the error of a command that changes nothing.
+func readError(ctx context.Context, err error) error { return withContext(ctx, withoutText(err)) }
+
+// writeError is the error of a command that changes something. It says so where that may have happened all the same.
+func writeError(ctx context.Context, err error) error {
+	if err = readError(ctx, err); mayHaveRun(err) {
+		return fmt.Errorf("no reply came, and the server may have carried it out or not: %w", err)
+	}
+	return err
+}
+
+// mayHaveRun reports whether a command that ended with this error was sent and got no answer.
+func mayHaveRun(err error) bool {
+	var refused redis.Error
+	if err == nil || errors.As(err, &refused) {
+		return false
+	}
+	for _, unsent := range []error{redis.ErrClosed, redis.ErrPoolTimeout, redis.ErrPoolExhausted} {
+		if errors.Is(err, unsent) {
+			return false
+		}
+	}
+	var network *net.OpError
+	return !errors.As(err, &network) || network.Op != "dial"
+}
+
+// withoutText replaces an error that quotes arguments of a command or a reply, as these are stored text.
+func withoutText(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if before, _, quotes := strings.Cut(text, ", with args beginning with"); quotes {
+		return errors.New(before) // the server does not know the command
+	}
+	for _, quoting := range []string{"redis: can't ", "redis: invalid ", "redis: unexpected ", "but got line"} {
+		if strings.Contains(text, quoting) {
+			return errors.New("the reply is not one of Redis")
+		}
+	}
+	return err
+}

@@ -1,0 +1,78 @@
+package redisstore
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
+)
+
+// TestOperations takes a store from plaintext to one key, to another, and purges it, with what is not an item in
+// between.
+func TestOperations(t *testing.T) {
+	onEach(t, func(t *testing.T, s setup) {
+		f := newFixture(t, s)
+		former, current := newKey(t), newKey(t)
+		const sessions, items = 3, 5
+		for n := range sessions {
+			id := fmt.Sprint("user-", n)
+			add(t, f.Session(id), numbered(1, items)...)
+			require.NoError(t, f.client.RPush(t.Context(), f.config.keys(id).messages, "not JSON").Err())
+		}
+		each := func(key encsession.Key, opts []encsession.Option, do func(*encsession.EncryptedSession)) {
+			ids := allIDs(t, f.Store)
+			require.Len(t, ids, sessions)
+			for _, id := range ids {
+				session, err := encsession.New(f.Session(id), key, opts...)
+				require.NoError(t, err)
+				do(session)
+			}
+		}
+		requireReport := func(s *encsession.EncryptedSession, want encsession.Report) {
+			report, err := s.Audit(t.Context())
+			require.NoError(t, err)
+			want.Oldest, want.Newest = report.Oldest, report.Newest
+			require.Equal(t, want, report)
+		}
+
+		each(former, nil, func(s *encsession.EncryptedSession) {
+			requireReport(s, encsession.Report{Items: items, Plaintext: items, Keys: []int{0}})
+			n, err := s.SealPlaintext(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, items, n)
+		})
+		both := []encsession.Option{encsession.WithReadKeys(former), encsession.WithoutPlaintext()}
+		each(current, both, func(s *encsession.EncryptedSession) {
+			requireReport(s, encsession.Report{Items: items, Readable: items, Keys: []int{0, items}})
+			n, err := s.Rekey(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, items, n)
+			n, err = s.Rekey(t.Context())
+			require.NoError(t, err)
+			require.Zero(t, n)
+		})
+		only := []encsession.Option{encsession.WithoutPlaintext()}
+		each(current, only, func(s *encsession.EncryptedSession) {
+			requireReport(s, encsession.Report{Items: items, Readable: items, Keys: []int{items}})
+			requireItems(t, s, numbered(1, items)...)
+			item, err := s.PopItem(t.Context()) // below what is not JSON
+			require.NoError(t, err)
+			require.Equal(t, string(numbered(items, items)[0]), string(item))
+			n, err := s.Purge(t.Context(), time.Hour)
+			require.NoError(t, err)
+			require.Zero(t, n)
+		})
+		time.Sleep(1100 * time.Millisecond) // sealing times are in whole seconds
+		each(current, only, func(s *encsession.EncryptedSession) {
+			n, err := s.Purge(t.Context(), 0)
+			require.NoError(t, err)
+			require.Equal(t, items-1, n)
+			requireReport(s, encsession.Report{Keys: []int{0}})
+			left := f.client.LRange(t.Context(), f.config.keys(s.SessionID()).messages, 0, -1).Val()
+			require.Equal(t, []string{"not JSON"}, left)
+		})
+	})
+}

@@ -1,0 +1,155 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Session is a handle on one session of a Store. It implements Session and Replacer of package encsession.
+// Store.Session makes one; the zero Session returns errors. It is safe for concurrent use.
+type Session struct {
+	store *Store
+	id    string
+}
+
+// SessionID returns the ID that Store.Session was given.
+func (s *Session) SessionID() string {
+	if s == nil {
+		return ""
+	}
+	return s.id
+}
+
+func (s *Session) check(ctx context.Context) error {
+	if s == nil {
+		return errors.New("this Session was not made by Store.Session")
+	}
+	if err := s.store.check(ctx); err != nil {
+		return err
+	}
+	return checkID(s.id)
+}
+
+func (s *Session) keys() keys { return s.store.config.keys(s.id) }
+
+// AddItems appends items in the order given, all of them or, with an error, none, in one MULTI. Each must be JSON in
+// valid UTF-8. Redis keeps them byte for byte.
+func (s *Session) AddItems(ctx context.Context, items ...Item) error {
+	if err := s.addItems(ctx, items); err != nil {
+		return fmt.Errorf("redisstore: AddItems: %w", err)
+	}
+	return nil
+}
+
+// maxPush is how many items one RPUSH holds; Redis limits the arguments of a command to about a million.
+const maxPush = 10_000
+
+func (s *Session) addItems(ctx context.Context, items []Item) error {
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	for i, item := range items {
+		if !isJSON(item) {
+			return fmt.Errorf("item %d: %w", i, errNotJSON)
+		}
+	}
+	if len(items) == 0 {
+		return nil
+	}
+	multi := s.store.client.TxPipeline()
+	for start := 0; start < len(items); start += maxPush {
+		push := []any{"rpush", s.keys().messages}
+		for _, item := range items[start:min(start+maxPush, len(items))] {
+			push = append(push, []byte(item))
+		}
+		_ = multi.Process(ctx, once{redis.NewCmd(ctx, push...)}) // only queues
+	}
+	finish := s.script(ctx, addScript, len(items), s.ttl())
+	_ = multi.Process(ctx, finish)
+	commands, err := multi.Exec(ctx)
+	if finish.Err() != nil {
+		err = finish.Err() // says more than that of RPUSH where a key has the wrong type
+	}
+	for _, command := range commands {
+		// A command that the server refuses ends the MULTI with an error that does not say why.
+		if redis.IsExecAbortError(err) && command.Err() != nil {
+			err = command.Err()
+		}
+	}
+	return writeError(ctx, err)
+}
+
+func (s *Session) ttl() string {
+	if s.store.config.ttl == 0 {
+		return ""
+	}
+	return strconv.FormatInt(s.store.config.ttl.Milliseconds(), 10)
+}
+
+// PopItem removes the newest item and returns it, or nil where there is none. Each item is returned to one caller,
+// whatever the number of connections and processes. Elements that are not JSON stay where they are.
+//
+// Where the connection breaks before the reply has come, the item may be gone, and is not returned.
+func (s *Session) PopItem(ctx context.Context) (Item, error) {
+	item, err := s.popItem(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("redisstore: PopItem: %w", err)
+	}
+	return item, nil
+}
+
+func (s *Session) popItem(ctx context.Context) (Item, error) {
+	window := 1
+	var newest []any // from the newest item on, once it has been found
+	for {
+		if err := s.check(ctx); err != nil {
+			return nil, err
+		}
+		reply, err := s.call(ctx, popScript, append([]any{window}, newest...)...)
+		if err != nil {
+			return nil, err
+		}
+		elements, ok := reply.([]any)
+		if !ok { // removed
+			return Item(newest[0].(string)), nil
+		}
+		newest = nil
+		for i, element := range elements {
+			if text, ok := element.(string); ok && isJSON([]byte(text)) {
+				newest = elements[i:]
+			}
+		}
+		if newest == nil && len(elements) < window {
+			return nil, nil
+		}
+		if newest == nil {
+			window = double(window)
+		}
+	}
+}
+
+// ClearSession deletes the session's keys, with the elements that are not JSON.
+func (s *Session) ClearSession(ctx context.Context) error {
+	if err := s.clearSession(ctx); err != nil {
+		return fmt.Errorf("redisstore: ClearSession: %w", err)
+	}
+	return nil
+}
+
+func (s *Session) clearSession(ctx context.Context) error {
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	_, err := s.call(ctx, clearScript)
+	return err
+}
+
+var errNotJSON = errors.New("it is not JSON in valid UTF-8")
+
+func isJSON(data []byte) bool { return json.Valid(data) && utf8.Valid(data) }

@@ -1,0 +1,78 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Item is one item of a conversation: a JSON text in UTF-8. It is the Item of package encsession.
+type Item = json.RawMessage
+
+// Store keeps sessions in Redis or Valkey. New makes one; the zero Store returns errors. It is safe for concurrent use,
+// and several Stores, in one or in many processes, may share a database.
+type Store struct {
+	client redis.UniversalClient
+	config config
+}
+
+// New returns a Store on a client that the caller has made, and closes. It sends nothing.
+//
+// It takes a *redis.Client, also one for Sentinel, and with WithHashTag a *redis.ClusterClient, or what embeds one of
+// these. It refuses other clients with an error that wraps errors.ErrUnsupported: a *redis.Ring because it uses other
+// servers while one is down, which would tear conversations apart, and what it does not know because SessionIDs has to
+// go to every node. It refuses a nil client, an invalid option and a nil one.
+func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
+	s, err := newStore(client, opts)
+	if err != nil {
+		return nil, fmt.Errorf("redisstore: New: %w", err)
+	}
+	return s, nil
+}
+
+func newStore(client redis.UniversalClient, opts []Option) (*Store, error) {
+	if isNil(client) {
+		return nil, errors.New("client is nil")
+	}
+	c := config{naming: naming{prefix: "agents:session"}}
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("option %d is nil", i)
+		}
+		if err := opt(&c); err != nil {
+			return nil, fmt.Errorf("option %d: %w", i, err)
+		}
+	}
+	if c.tagged && strings.ContainsAny(c.prefix, "{}") {
+		return nil, errors.New("the prefix has braces, which WithHashTag puts round it")
+	}
+	switch client.(type) {
+	case clusterClient:
+		if !c.tagged {
+			return nil, errors.New("a cluster keeps the keys of one session in different slots: give WithHashTag")
+		}
+	case singleClient:
+	case *redis.Ring:
+		return nil, fmt.Errorf("%w: a Ring uses other servers while one is down", errors.ErrUnsupported)
+	default:
+		return nil, fmt.Errorf("%w: a client of type %T", errors.ErrUnsupported, client)
+	}
+	return &Store{client: client, config: c}, nil
+}
+
+// Session returns a handle on the session of that ID. Sessions need not be created: one without items is empty. IDs may
+// be any bytes, but where one ends in ":messages" or ":counter", the handle's methods return an error.
+func (s *Store) Session(sessionID string) *Session {
+	return &Session{store: s, id: sessionID}
+}
+
+func (s *Store) check(ctx context.Context) error {
+	if s == nil || s.client == nil {
+		return errors.New("this Store was not made by New")
+	}
+	return ctx.Err()
+}

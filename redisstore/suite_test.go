@@ -1,0 +1,45 @@
+package redisstore
+
+import (
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/sessiontest"
+)
+
+var (
+	_ encsession.Session  = (*Session)(nil)
+	_ encsession.Replacer = (*Session)(nil)
+
+	_ clusterClient = (*redis.ClusterClient)(nil)
+	_ singleClient  = (*redis.Client)(nil)
+)
+
+// TestSuite runs the conformance suite over the store, and over an EncryptedSession over it.
+func TestSuite(t *testing.T) {
+	key := newKey(t)
+	onEach(t, func(t *testing.T, s setup) {
+		f := newFixture(t, s)
+		encrypt := func(t *testing.T, store encsession.Session) encsession.Session {
+			session, err := encsession.New(store, key, encsession.WithoutPlaintext())
+			require.NoError(t, err)
+			return session
+		}
+		t.Run("store", func(t *testing.T) {
+			sessiontest.Run(t, func(t *testing.T, sessionID string) encsession.Session { return f.Session(sessionID) })
+		})
+		t.Run("encrypted", func(t *testing.T) {
+			sessiontest.Run(t, func(t *testing.T, sessionID string) encsession.Session {
+				return encrypt(t, f.Session(sessionID))
+			})
+		})
+		t.Run("secrets", func(t *testing.T) {
+			sessiontest.RunEncrypted(t, func(t *testing.T, sessionID string) (decorator, store encsession.Session) {
+				return encrypt(t, f.Session(sessionID)), f.Session(sessionID)
+			})
+		})
+	})
+}
