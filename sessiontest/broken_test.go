@@ -99,12 +99,12 @@ var brokenStores = []struct {
 	{"does not know new sessions", newSessionsFail, "empty-session",
 		"add-nothing pop-order clear handles isolation concurrent-pops replace-removes replace-unmatched"},
 	{"pops the oldest", popsOldest, "pop-order",
-		"equal-json input-copied output-copied handles isolation replace-in-place"},
+		"equal-json input-copied output-copied handles isolation replace-in-place replace-mix"},
 	{"clears all sessions", clearsAll, "clear", "isolation replace-isolated"},
 	{"does not clear", clearsNothing, "clear",
 		"empty-session handles isolation replace-newest replace-snapshot replace-bytes replace-isolated replace-concurrent"},
 	{"has one history for each handle", hasOwnHistory, "handles",
-		"concurrent-adds concurrent-mix replace-in-place"},
+		"concurrent-adds concurrent-mix replace-in-place replace-mix"},
 	{"ignores case in IDs", func(s *hooked) { s.alias(strings.ToLower(s.id)) }, "isolation", "replace-isolated"},
 	{"trims IDs", func(s *hooked) { s.alias(strings.TrimSpace(s.id)) }, "isolation", "replace-isolated"},
 	{"cleans IDs as paths", func(s *hooked) { s.alias(path.Clean(s.id)) }, "isolation", "replace-isolated"},
@@ -112,19 +112,23 @@ var brokenStores = []struct {
 		"replace-isolated"},
 	{"takes IDs for patterns when it clears", clearsPattern, "isolation", "replace-isolated"},
 	{"refuses an ID, but reads under another", readsWhatItRefuses, "isolation", "replace-isolated"},
+	{"refuses an ID, but pops under another", popsWhatItRefuses, "isolation", "replace-isolated"},
+	{"refuses an ID, but clears under another", clearsWhatItRefuses, "isolation", ""},
 	{"ignores contexts", ignoresContexts, "cancelled-context", ""},
+	{"ignores deadlines", ignoresDeadlines, "cancelled-context", ""},
 	{"stores before it looks at the context", looksAtContextLate, "cancelled-context", ""},
-	{"loses concurrent adds", losesAdds, "concurrent-adds", "concurrent-mix"},
+	{"loses concurrent adds", losesAdds, "concurrent-adds", "concurrent-mix replace-mix"},
 	{"mixes concurrent adds", mixesAdds, "concurrent-adds", ""},
-	{"fails under load", failsUnderLoad, "concurrent-adds", "concurrent-mix"},
+	{"shows a part of an add", showsPartOfAdd, "concurrent-adds", ""},
+	{"fails under load", failsUnderLoad, "concurrent-adds", "concurrent-mix replace-mix"},
 	{"writes something else", writesSomethingElse, "concurrent-adds", ""},
-	{"pops twice", popsTwice, "concurrent-pops", "concurrent-mix"},
-	{"pops nothing under load", popsNothing, "concurrent-mix", ""},
+	{"pops twice", popsTwice, "concurrent-pops", "concurrent-mix replace-mix"},
+	{"pops nothing under load", popsNothing, "concurrent-mix", "replace-mix"},
 	{"replaces at the end", replacesAtEnd, "replace-in-place",
 		"replace-unmatched replace-newest replace-snapshot replace-many replace-concurrent"},
-	{"never removes", neverRemoves, "replace-removes", "replace-newest replace-many"},
+	{"never removes", neverRemoves, "replace-removes", "replace-newest replace-many replace-mix"},
 	{"counts pairs without a match", countsAll, "replace-unmatched",
-		"replace-newest replace-snapshot replace-bytes replace-concurrent"},
+		"replace-newest replace-snapshot replace-bytes replace-concurrent replace-mix"},
 	{"replaces the oldest of equal items", replacesOldest, "replace-newest", ""},
 	{"replaces one pair after another", replacesInTurn, "replace-snapshot", ""},
 	{"replaces what is equal as JSON", replacesEqualJSON, "replace-bytes", ""},
@@ -132,7 +136,9 @@ var brokenStores = []struct {
 	{"replaces 100 items at most", replacesHundred, "replace-many", ""},
 	{"keeps new items", keepsNewItems, "replace-copied", ""},
 	{"replaces in all sessions", replacesEverywhere, "replace-isolated", ""},
-	{"replaces what is gone", replacesWhatIsGone, "replace-concurrent", ""},
+	{"replaces what is gone", replacesWhatIsGone, "replace-concurrent", "replace-mix"},
+	{"cannot replace under load", cannotReplaceUnderLoad, "replace-concurrent", "replace-mix"},
+	{"replaces in a copy of all items", replacesInCopy, "replace-mix", ""},
 }
 
 func TestBrokenStores(t *testing.T) {
@@ -283,11 +289,15 @@ func dropsDuplicates(s *hooked) {
 	s.add = func(ctx context.Context, items []encsession.Item) error {
 		var fresh []encsession.Item
 		stored, err := s.MemorySession.GetItems(ctx, 0)
+		known := map[string]bool{}
+		for _, item := range stored {
+			known[string(item)] = true
+		}
 		for _, item := range items {
-			same := func(other encsession.Item) bool { return bytes.Equal(other, item) }
-			if !slices.ContainsFunc(stored, same) && !slices.ContainsFunc(fresh, same) {
+			if !known[string(item)] {
 				fresh = append(fresh, item)
 			}
+			known[string(item)] = true
 		}
 		return errors.Join(err, add(ctx, fresh))
 	}
@@ -469,18 +479,49 @@ func readsWhatItRefuses(s *hooked) {
 	}
 }
 
-func ignoresContexts(s *hooked) {
+// refuseSpace makes AddItems refuse an ID with space round it. It returns the session of the ID without, or nil where
+// there is no space.
+func (s *hooked) refuseSpace() *encsession.MemorySession {
+	trimmed := strings.TrimSpace(s.id)
+	if trimmed == s.id {
+		return nil
+	}
+	s.add = func(context.Context, []encsession.Item) error { return errors.New("space in ID") }
+	return s.all.session(trimmed)
+}
+
+func popsWhatItRefuses(s *hooked) {
+	if other := s.refuseSpace(); other != nil {
+		s.pop = other.PopItem
+	}
+}
+
+func clearsWhatItRefuses(s *hooked) {
+	if other := s.refuseSpace(); other != nil {
+		s.clear = other.ClearSession
+	}
+}
+
+func ignoresContexts(s *hooked) { s.changeContexts(context.WithoutCancel) }
+
+func ignoresDeadlines(s *hooked) {
+	s.changeContexts(func(ctx context.Context) context.Context {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return ctx
+		}
+		return context.WithoutCancel(ctx)
+	})
+}
+
+// changeContexts has all methods work with another context than they are given.
+func (s *hooked) changeContexts(change func(context.Context) context.Context) {
 	hooks := *s
-	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) {
-		return hooks.get(context.WithoutCancel(ctx), limit)
-	}
-	s.add = func(ctx context.Context, items []encsession.Item) error {
-		return hooks.add(context.WithoutCancel(ctx), items)
-	}
-	s.pop = func(ctx context.Context) (encsession.Item, error) { return hooks.pop(context.WithoutCancel(ctx)) }
-	s.clear = func(ctx context.Context) error { return hooks.clear(context.WithoutCancel(ctx)) }
+	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) { return hooks.get(change(ctx), limit) }
+	s.add = func(ctx context.Context, items []encsession.Item) error { return hooks.add(change(ctx), items) }
+	s.pop = func(ctx context.Context) (encsession.Item, error) { return hooks.pop(change(ctx)) }
+	s.clear = func(ctx context.Context) error { return hooks.clear(change(ctx)) }
 	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
-		return hooks.replace(context.WithoutCancel(ctx), old, new)
+		return hooks.replace(change(ctx), old, new)
 	}
 }
 
@@ -517,13 +558,25 @@ func mixesAdds(s *hooked) {
 		if err := encsession.NewMemorySession("to check the items").AddItems(ctx, items...); err != nil {
 			return err
 		}
-		for _, item := range items {
+		for i, item := range items {
 			if err := add(ctx, []encsession.Item{item}); err != nil {
 				return err
 			}
-			overtaken()
+			if i < 10 { // more takes too long
+				overtaken()
+			}
 		}
 		return nil
+	}
+}
+
+// showsPartOfAdd adds one item after another too, but only one call does so at a time.
+func showsPartOfAdd(s *hooked) {
+	mixesAdds(s)
+	add := s.add
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		defer s.all.inTurn()()
+		return add(ctx, items)
 	}
 }
 
@@ -642,7 +695,7 @@ func countsAll(s *hooked) {
 	}
 }
 
-// replacesOldest replaces in the session upside down.
+// replacesOldest replaces in the session upside down. Nothing is added or popped meanwhile.
 func replacesOldest(s *hooked) {
 	replace := s.replace
 	turn := func(ctx context.Context) error {
@@ -652,6 +705,17 @@ func replacesOldest(s *hooked) {
 		}
 		slices.Reverse(items)
 		return errors.Join(s.MemorySession.ClearSession(ctx), s.MemorySession.AddItems(ctx, items...))
+	}
+	add, pop := s.add, s.pop
+	s.add = func(ctx context.Context, items []encsession.Item) error {
+		s.all.steps.Lock()
+		defer s.all.steps.Unlock()
+		return add(ctx, items)
+	}
+	s.pop = func(ctx context.Context) (encsession.Item, error) {
+		s.all.steps.Lock()
+		defer s.all.steps.Unlock()
+		return pop(ctx)
 	}
 	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
 		s.all.steps.Lock()
@@ -723,5 +787,39 @@ func replacesWhatIsGone(s *hooked) {
 		overtaken()
 		_, err = replace(ctx, old, new)
 		return min(found, len(old)), err
+	}
+}
+
+func cannotReplaceUnderLoad(s *hooked) {
+	replace := s.replace
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		if !s.all.turn.TryLock() {
+			return 0, errors.New("could not serialize access")
+		}
+		defer s.all.turn.Unlock()
+		overtaken()
+		return replace(ctx, old, new)
+	}
+}
+
+// replacesInCopy writes back what it has read, and replaced in that. Only one call does so at a time.
+func replacesInCopy(s *hooked) {
+	s.replace = func(ctx context.Context, old, new []encsession.Item) (int, error) {
+		defer s.all.inTurn()()
+		stored, err := s.MemorySession.GetItems(ctx, 0)
+		if err != nil {
+			return 0, err
+		}
+		replaced := encsession.NewMemorySession("a copy")
+		if err := replaced.AddItems(ctx, stored...); err != nil {
+			return 0, err
+		}
+		changed, err := replaced.ReplaceItems(ctx, old, new)
+		if err != nil {
+			return 0, err
+		}
+		overtaken()
+		items, err := replaced.GetItems(ctx, 0)
+		return changed, errors.Join(err, s.MemorySession.ClearSession(ctx), s.MemorySession.AddItems(ctx, items...))
 	}
 }

@@ -3,9 +3,12 @@ package sessiontest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/encsession/encsession"
 )
@@ -22,47 +25,76 @@ func (h handle) concurrently(f func(writer int, s handle) error) {
 
 var concurrentAdds = check{
 	name: "concurrent-adds",
-	rule: "Concurrent AddItems lose nothing, and do not mix the items of different calls.",
-	harm: "Two requests at once: messages are gone, or one's tool calls lie among the other's outputs.",
+	rule: "Concurrent AddItems lose nothing, do not mix the items of different calls, and never show a part of a call.",
+	harm: "Two requests at once: messages are gone, or a tool call lies, or is read, apart from its output.",
 	run: func(t *tester) {
-		const batches, size = 5, 3
-		type place struct{ Writer, Batch, Item int }
+		const adders, batches = writers - 2, 8 // the other two, one through either handle, read meanwhile
+		var adding atomic.Int32
+		adding.Store(adders)
 		s := t.fresh()
+		s.add(batchOf(adders, 0)...) // how a session without items reads is for other checks to see
 		s.concurrently(func(writer int, s handle) error {
-			for batch := range batches {
-				var items []encsession.Item
-				for i := range size {
-					item, _ := json.Marshal(place{writer, batch, i}) // numbers always encode
-					items = append(items, item)
+			if writer >= adders {
+				for more := true; more; time.Sleep(time.Millisecond) {
+					more = adding.Load() > 0 // the last time, all is there
+					items, err := s.tryItems(0)
+					if err := errors.Join(err, wantBatches(items)); err != nil {
+						return err
+					}
 				}
-				if err := s.tryAdd(items...); err != nil {
+				return nil
+			}
+			defer adding.Add(-1)
+			for batch := range batches {
+				if err := s.tryAdd(batchOf(writer, batch)...); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
-
-		got := s.items(0)
-		next := map[int]int{} // the batch to come next, of each writer
-		var want place
-		for i, item := range got {
-			var found place
-			if err := json.Unmarshal(item, &found); err != nil {
-				t.Fatalf("item %d is %s: %v", i, show(item), err)
-			}
-			if i%size == 0 {
-				want = place{found.Writer, next[found.Writer], 0}
-				next[found.Writer]++
-			}
-			if found != want {
-				t.Fatalf("item %d is %+v; want %+v", i, found, want)
-			}
-			want.Item++
-		}
-		if want := writers * batches * size; len(got) != want {
-			t.Errorf("%d items; want %d", len(got), want)
+		if got, want := len(s.items(0)), (1+adders*batches)*batchSize; got != want {
+			t.Errorf("%d items; want %d", got, want)
 		}
 	},
+}
+
+// batchSize is how many items a batch has.
+const batchSize = 3
+
+// batched is an item of a batch, which a writer adds in one call.
+type batched struct{ Writer, Batch, Item int }
+
+func batchOf(writer, batch int) []encsession.Item {
+	var items []encsession.Item
+	for i := range batchSize {
+		item, _ := json.Marshal(batched{writer, batch, i}) // numbers always encode
+		items = append(items, item)
+	}
+	return items
+}
+
+// wantBatches returns an error unless the items are whole batches, and those of each writer the first ones, in order.
+func wantBatches(items []encsession.Item) error {
+	next := map[int]int{} // the batch to come next, of each writer
+	var want batched
+	for i, item := range items {
+		var found batched
+		if err := json.Unmarshal(item, &found); err != nil {
+			return fmt.Errorf("item %d is %s: %w", i, show(item), err)
+		}
+		if want.Item %= batchSize; want.Item == 0 {
+			want = batched{found.Writer, next[found.Writer], 0}
+			next[found.Writer]++
+		}
+		if found != want {
+			return fmt.Errorf("item %d is %+v; want %+v", i, found, want)
+		}
+		want.Item++
+	}
+	if len(items)%batchSize != 0 {
+		return fmt.Errorf("%d items, the last of which are a part of what was added in one call", len(items))
+	}
+	return nil
 }
 
 var concurrentPops = check{

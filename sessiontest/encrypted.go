@@ -1,8 +1,11 @@
 package sessiontest
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/encsession/encsession"
@@ -127,6 +130,37 @@ var movedItemUnreadable = check{
 	},
 }
 
+var alteredItems = check{
+	name: "altered-items",
+	rule: "Of an item that was altered in the store nothing comes back but what was added.",
+	harm: "Who can write to the database puts words into the mouth of the user, or of the agent, without knowing the key.",
+	run: func(t *tester) {
+		s := t.fresh()
+		added := []encsession.Item{object("user", "yes"), object("content", strings.Repeat("Pay 100 to Alice. ", 20))}
+		s.add(added...)
+		want := func(method string, got, altered encsession.Item) {
+			t.Helper()
+			if !slices.ContainsFunc(added, func(item encsession.Item) bool { return equalJSON(got, item) }) {
+				t.Fatalf("%s returns %s, which nobody added, for the altered item %s", method, show(got), show(altered))
+			}
+		}
+		for _, stored := range s.raw().items(0) {
+			for _, altered := range alterations(stored) {
+				s.raw().clear()
+				s.raw().add(altered)
+				// To leave out what is not authentic and to return an error are both right.
+				items, _ := s.tryItems(0)
+				for _, item := range items {
+					want("GetItems", item, altered)
+				}
+				if item, _ := s.tryPop(); item != nil {
+					want("PopItem", item, altered)
+				}
+			}
+		}
+	},
+}
+
 var oneForOne = check{
 	name: "one-for-one",
 	rule: "The store holds one item for each that was added, in the same order.",
@@ -194,6 +228,32 @@ func (s secret) items() []encsession.Item {
 		items = append(items, object("padded", padding+s.text+padding))
 	}
 	return items
+}
+
+// alterations returns copies of a stored item in which one letter or digit each is another one, at places all over the
+// text. They are JSON still.
+func alterations(stored encsession.Item) []encsession.Item {
+	const most = 24
+	var all []encsession.Item
+	for at, c := range stored {
+		altered := bytes.Clone(stored)
+		switch {
+		case c == '0', c == 'A', c == 'a':
+			altered[at]++
+		case '0' < c && c <= '9', 'A' < c && c <= 'Z', 'a' < c && c <= 'z':
+			altered[at]-- // so that digits of base64, or of hex, remain some
+		default:
+			continue
+		}
+		if json.Valid(altered) {
+			all = append(all, altered)
+		}
+	}
+	var spread []encsession.Item
+	for i := range min(most, len(all)) {
+		spread = append(spread, all[i*len(all)/min(most, len(all))])
+	}
+	return spread
 }
 
 // badItems returns texts with the secret that are not JSON in UTF-8.

@@ -3,6 +3,7 @@ package sessiontest
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -26,13 +27,34 @@ var brokenDecorators = []struct {
 }{
 	{"does not encrypt", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
 		return store
-	}, "add-hides", "replace-hides printing-hides equal-items-differ moved-item-unreadable"},
+	}, "add-hides", "replace-hides printing-hides equal-items-differ moved-item-unreadable altered-items"},
 	{"encodes in base64", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
-		return coded{store, func(item []byte) []byte { return item }}
-	}, "add-hides", "replace-hides equal-items-differ moved-item-unreadable"},
+		asItIs := func(item []byte) []byte { return item }
+		return coded{store, asItIs, asItIs}
+	}, "add-hides", "replace-hides equal-items-differ moved-item-unreadable altered-items"},
 	{"encrypts equal items equally", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
-		return coded{store, keystream(store.SessionID())}
-	}, "equal-items-differ", ""},
+		return coded{store, keystream(store.SessionID()), keystream(store.SessionID())}
+	}, "equal-items-differ", "altered-items"},
+	{"encrypts without authentication", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
+		seal, open := withNonce(store.SessionID())
+		return fourMethods{coded{store, seal, open}}
+	}, "altered-items", ""},
+	{"pops without authentication", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
+		seal, open := withNonce(store.SessionID())
+		return fourMethods{popsUnchecked{coded{store,
+			func(item []byte) []byte {
+				sealed := seal(item)
+				return append(sealed, tag(store.SessionID(), sealed)...)
+			},
+			func(tagged []byte) []byte {
+				sealed, found := cutTag(tagged)
+				if !bytes.Equal(found, tag(store.SessionID(), sealed)) {
+					return nil
+				}
+				return open(sealed)
+			},
+		}, open}}
+	}, "altered-items", ""},
 	{"has one key for all sessions", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
 		key, err := encsession.ParseKey(outerKey)
 		require.NoError(t, err)
@@ -83,10 +105,10 @@ func TestBrokenDecorators(t *testing.T) {
 	}
 }
 
-// coded encodes items in base64, after a transformation that undoes itself.
+// coded encodes items in base64, after a transformation.
 type coded struct {
 	*encsession.MemorySession
-	transform func([]byte) []byte
+	transform, back func([]byte) []byte
 }
 
 // keystream returns the XOR with bytes that follow from the ID.
@@ -101,6 +123,47 @@ func keystream(id string) func([]byte) []byte {
 		}
 		return b
 	}
+}
+
+// withNonce returns what encrypts an item, each time with a keystream of its own, and what decrypts it.
+func withNonce(id string) (seal, open func([]byte) []byte) {
+	size := len(random())
+	seal = func(item []byte) []byte {
+		nonce := random()
+		return append([]byte(nonce), keystream(id+nonce)(item)...)
+	}
+	open = func(sealed []byte) []byte {
+		n := min(len(sealed), size)
+		return keystream(id + string(sealed[:n]))(sealed[n:])
+	}
+	return seal, open
+}
+
+// tag returns what authenticates a sealed item.
+func tag(id string, sealed []byte) []byte {
+	mac := hmac.New(sha256.New, []byte(id))
+	mac.Write(sealed)
+	return mac.Sum(nil)
+}
+
+// cutTag returns a sealed item and its tag.
+func cutTag(tagged []byte) (sealed, tag []byte) {
+	n := max(0, len(tagged)-sha256.Size)
+	return tagged[:n], tagged[n:]
+}
+
+// popsUnchecked looks at the tag of what it reads, but not of what it pops.
+type popsUnchecked struct {
+	coded
+	open func([]byte) []byte
+}
+
+func (s popsUnchecked) PopItem(ctx context.Context) (encsession.Item, error) {
+	unchecked := coded{MemorySession: s.MemorySession, back: func(tagged []byte) []byte {
+		sealed, _ := cutTag(tagged)
+		return s.open(sealed)
+	}}
+	return unchecked.PopItem(ctx)
 }
 
 func (s coded) seal(items []encsession.Item) ([]encsession.Item, error) {
@@ -121,8 +184,8 @@ func (s coded) open(stored []encsession.Item) []encsession.Item {
 	var items []encsession.Item
 	for _, item := range stored {
 		var envelope struct{ Coded []byte }
-		if json.Unmarshal(item, &envelope) == nil && json.Valid(s.transform(envelope.Coded)) {
-			items = append(items, s.transform(envelope.Coded))
+		if json.Unmarshal(item, &envelope) == nil && json.Valid(s.back(envelope.Coded)) {
+			items = append(items, s.back(envelope.Coded))
 		}
 	}
 	return items

@@ -40,7 +40,8 @@ var isolation = check{
 }
 
 // heldSessions returns the sessions with mergeable IDs that the store can hold, with a marked earlier and later item
-// in each. Where the store refuses an ID, nothing must be found under it afterwards.
+// in each. Where the store refuses an ID, nothing must be found under it afterwards, and what is done under it must not
+// touch the sessions that are held, which is for the caller to see.
 func (t *tester) heldSessions() []handle {
 	t.Helper()
 	var held, refused []handle
@@ -61,6 +62,10 @@ func (t *tester) heldSessions() []handle {
 		if items, err := s.tryItems(0); err == nil && len(items) > 0 {
 			t.Fatalf("AddItems refuses the session ID %q, but GetItems finds %s there", s.id, show(items[0]))
 		}
+		if item, err := s.tryPop(); err == nil && item != nil {
+			t.Fatalf("AddItems refuses the session ID %q, but PopItem finds %s there", s.id, show(item))
+		}
+		_ = s.tryClear()
 	}
 	return held
 }

@@ -2,6 +2,7 @@ package sessiontest
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/encsession/encsession"
@@ -195,8 +196,8 @@ var replaceMany = check{
 	harm: "The key of a long conversation cannot be changed, or only that of a part of it.",
 	run: func(t *tester) {
 		s := t.freshReplacer()
-		old := s.fill(numbered(1, 300)...)
-		new := numbered(301, 600)
+		old := s.fill(numbered(1, 600)...)
+		new := numbered(601, 1_200)
 		var want []encsession.Item
 		for i := range new {
 			if i%3 == 0 {
@@ -282,5 +283,53 @@ var replaceConcurrent = check{
 			s.want(stored[0], won.items[0], stored[2])
 			s.clear()
 		}
+	},
+}
+
+var replaceMix = check{
+	name: "replace-mix",
+	rule: "Concurrent ReplaceItems, AddItems and PopItem neither lose nor double an item.",
+	harm: "While a conversation is sealed or purged, a message that arrives is gone, or one taken back is there again.",
+	run: func(t *tester) {
+		const rounds = 4
+		s := t.freshReplacer()
+		var found, want collection
+		// Every writer adds before it pops, so that no pop comes down to these. They are replaced from the newest to the
+		// oldest.
+		all := s.fill(numbered(1, writers*rounds*2)...)
+		added := t.stored(numbered(1_001, 1_000+writers*rounds*2)...)
+		absent := t.stored(numbered(2_000, 2_000)...)[0]
+		s.concurrently(func(writer int, s handle) error {
+			for turn := (writer+1)*rounds - 1; turn >= writer*rounds; turn-- {
+				// The items of a turn are of no other.
+				mine, new := all[2*turn:][:2], added[2*turn:][:2]
+				swapped := numbered(3_001+2*turn, 3_002+2*turn)
+				if err := s.tryAdd(new...); err != nil {
+					return err
+				}
+				changed, err := s.tryReplace(
+					[]encsession.Item{mine[0], mine[1], new[1], absent},
+					[]encsession.Item{swapped[0], nil, swapped[1], absent},
+				)
+				switch {
+				case err != nil:
+					return err
+				case changed == 3:
+					want.add(swapped[0], new[0], swapped[1])
+				case changed == 2: // another writer has popped it
+					want.add(swapped[0], new[0], new[1])
+				default:
+					return fmt.Errorf("ReplaceItems says that it matched %d pairs; want 2 or 3", changed)
+				}
+				item, err := s.tryPop()
+				if item == nil {
+					return errors.Join(errors.New("PopItem returns nothing"), err)
+				}
+				found.add(item)
+			}
+			return nil
+		})
+		found.add(s.items(0)...)
+		s.wantEqual("what PopItem returned, and what is left", found.inOrder(), want.inOrder())
 	},
 }

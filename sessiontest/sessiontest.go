@@ -9,6 +9,14 @@
 // Each check is a subtest with a name of its own. One that fails says which rule of the interface it checks, and
 // what breaking that rule does to a user.
 //
+// The function must open the same session for the same ID: a store in memory has to remember its sessions. One that is
+// new and empty each time fails in handles, and in all other checks that open a session twice.
+//
+// A store whose ReplaceItems is misspelt, or has another signature, is no encsession.Replacer: the checks of that are
+// skipped then, and nothing fails. If it is to be one, have the compiler say so:
+//
+//	var _ encsession.Replacer = (*Store)(nil)
+//
 // The checks write to sessions with random IDs, nearly all of which begin with "sessiontest-", so that the suite
 // can run many times against one database. They leave items behind there.
 package sessiontest
@@ -34,8 +42,13 @@ func Run(t *testing.T, open func(t *testing.T, sessionID string) encsession.Sess
 }
 
 // RunEncrypted checks that a decorator which encrypts keeps its secrets from the store underneath: it plants marked
-// items through every method and looks for them in what the store holds. It does not check the decorator as a store;
-// that is what Run is for.
+// items through every method and looks for them in what the store holds. It also alters what the store holds, and looks
+// for what comes of that. It does not check the decorator as a store; that is what Run is for.
+//
+// To pass is no proof of good encryption: RunEncrypted finds what is left open, not what is weak.
+//
+// The decorator must refuse items that are not encrypted, as EncryptedSession does under WithoutPlaintext: an altered
+// item may look like one.
 //
 // It calls open for a decorator and the store under it, both for the session with the given ID. Called again with
 // the same ID, open must return handles on the same session.
@@ -79,6 +92,7 @@ var sessionChecks = []check{
 	replaceCopied,
 	replaceIsolated,
 	replaceConcurrent,
+	replaceMix,
 }
 
 var encryptedChecks = []check{
@@ -88,6 +102,7 @@ var encryptedChecks = []check{
 	printingHides,
 	equalItemsDiffer,
 	movedItemUnreadable,
+	alteredItems,
 	oneForOne,
 	popRemoves,
 	clearEmpties,

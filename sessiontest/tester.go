@@ -13,7 +13,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// patience is how long a single call may take, so that a store that hangs fails its check.
+// patience is after what time the context of a single call is done, so that a store which waits in vain fails its
+// check. One that ignores its context hangs until go test runs out of time itself.
 const patience = 30 * time.Second
 
 // opener returns a handle on a session, and one on the session in the store underneath, which is nil but in
