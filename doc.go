@@ -45,7 +45,9 @@
 //     writes.
 //  2. The writers switch to the new key, with the old one as a read key.
 //  3. [EncryptedSession.Rekey], for every session, seals under the new key what is still under the old one.
-//  4. [EncryptedSession.Audit] shows 0 for the old key in every session. If it does not, somebody still writes under it.
+//  4. [EncryptedSession.Audit] shows 0 for the old key, and nothing undecryptable, in every session. If the count is not 0,
+//     somebody still writes under the old key; if something is undecryptable, it may be that the old key given here is
+//     not the one that was used.
 //  5. The old key is retired: no service has it any more.
 //
 // Read keys are for retirement, not for compromise: whoever holds an old key can forge items that read as authentic, and
@@ -63,7 +65,8 @@
 // old items are readable, at any age, new ones are encrypted. Passing through means that whoever can write to the database can put
 // words into the history. Set [WithoutPlaintext] from the beginning on a fresh store. On a migrated one, run
 // [EncryptedSession.SealPlaintext] once for every session, while all that can write to the database is trusted, since it
-// makes legitimate whatever lies there, and set WithoutPlaintext for good.
+// makes legitimate whatever lies there, and set WithoutPlaintext for good. What was plaintext then has an age, and expires
+// with the TTL: choose that first.
 //
 // # Compatibility
 //

@@ -36,8 +36,9 @@ type Report struct {
 // Audit looks at every stored item and reports what a read would make of it. It reads the store once, keeps no
 // plaintext, changes nothing, and tells the drop handler nothing. With an error the Report is zero.
 //
-// A key may be retired when its count in Keys is 0 in every session and no writer uses it any more. Where everything is
-// Undecryptable right after a deployment, the key is wrong.
+// A key may be retired when its count in Keys is 0 in every session, nothing is Undecryptable, and no writer uses it any
+// more. A count of 0 beside items that are Undecryptable may mean that the key given here is not the one that sealed them.
+// Where everything is Undecryptable right after a deployment, the key is wrong.
 func (s *EncryptedSession) Audit(ctx context.Context) (Report, error) {
 	report, err := s.audit(ctx)
 	if err != nil {
@@ -99,8 +100,9 @@ func sealingTime(seconds uint64) time.Time {
 //
 // It is safe beside readers, writers and another Rekey, and can be broken off at any time and run again: it replaces an
 // item only where that is still as it was. Items that others add under an old key meanwhile are left for the next run;
-// Audit tells whether one is needed. Rekey holds the session in memory and writes in batches; the number that it returns
-// counts what was changed, also with an error.
+// Audit tells whether one is needed. Rekey holds the session in memory and writes in batches, with a pause after each that
+// is as long as the batch took, for the sake of other clients. The number that it returns counts what was changed, also
+// with an error.
 //
 // Rekey needs a store that is a Replacer, and otherwise returns an error that wraps errors.ErrUnsupported. Do not run it
 // while a Python service reads with the old key: that would delete what it cannot read.
@@ -120,7 +122,8 @@ func (s *EncryptedSession) Rekey(ctx context.Context) (int, error) {
 
 // SealPlaintext seals every stored item that is not encrypted, as of now, and returns how many. It is for the migration
 // of a store that held plaintext, and it makes legitimate whatever lies there: run it once, while all that can write to
-// the database is trusted, and set WithoutPlaintext for good.
+// the database is trusted, and set WithoutPlaintext for good. Plaintext has no age; from now on, these items have one, and
+// expire with the TTL of each reader.
 //
 // It carries on past malformed items, which it cannot seal, and returns their errors joined; each says which item and
 // wraps ErrMalformed. For the rest it works, and fails, like Rekey.
@@ -193,6 +196,7 @@ func (s *EncryptedSession) rewrite(ctx context.Context, decide func(stored Item)
 	slices.Reverse(stored) // so that an index is the position from the newest
 	changed := 0
 	var errs []error
+	var lastBatch time.Duration
 	for start := 0; start < len(stored); start += batchSize {
 		var old, new []Item
 		for i, item := range stored[start:min(start+batchSize, len(stored))] {
@@ -209,13 +213,31 @@ func (s *EncryptedSession) rewrite(ctx context.Context, decide func(stored Item)
 		if len(old) == 0 {
 			continue
 		}
+		if err := pause(ctx, lastBatch); err != nil {
+			return changed, err
+		}
+		begin := time.Now()
 		n, err := replacer.ReplaceItems(ctx, old, new)
+		lastBatch = time.Since(begin)
 		if err != nil {
 			return changed, errors.Join(append(errs, fmt.Errorf("store: %w", err))...)
 		}
 		changed += n
 	}
 	return changed, errors.Join(errs...)
+}
+
+// pause gives other clients the time that a batch has taken from them: a store may lock them all out meanwhile, as SQLite
+// does, and let none of them in between two batches that follow at once.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // isVerdict reports whether an error is about what is stored, and not about an operation that failed.

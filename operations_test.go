@@ -485,3 +485,32 @@ func TestErrorsOfSeveralBatches(t *testing.T) {
 	require.ErrorContains(t, err, "item 1299 from the newest")
 	require.ErrorIs(t, err, errBroken)
 }
+
+// TestOperationsPause has a store that keeps all others waiting while it replaces.
+func TestOperationsPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFaultyStore()
+		for i := range 2500 {
+			require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(i)))
+		}
+		calls := 0
+		store.replace = func() error {
+			if calls++; calls > 1 { // the first asks whether the store can
+				time.Sleep(time.Second)
+			}
+			return nil
+		}
+		start := time.Now()
+		changed, err := newSession(t, store, testKey(t, 0)).SealPlaintext(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 2500, changed)
+		require.Equal(t, 5*time.Second, time.Since(start), "three batches and two pauses")
+
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		calls = 0
+		changed, err = newSession(t, store, testKey(t, 1), encsession.WithReadKeys(testKey(t, 0))).Rekey(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "a pause ends with the context")
+		require.Equal(t, 1000, changed)
+	})
+}

@@ -32,14 +32,7 @@ func (m *misses) again(ctx context.Context, stored Item) error {
 	if m.count++; m.count == maxMisses {
 		return errStuck
 	}
-	timer := time.NewTimer(rand.N(min(time.Duration(m.count)*time.Millisecond, maxWait)))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause(ctx, rand.N(min(time.Duration(m.count)*time.Millisecond, maxWait)))
 }
 
 // pop removes the newest readable item and returns it with the drops to report, also where there is an error.

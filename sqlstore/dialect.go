@@ -41,6 +41,10 @@ type database interface {
 	// collation.
 	bytes(column string) string
 
+	// isText returns a condition that is true where a column holds text, which is the only thing that an ID can be. Found
+	// tables may hold NULL, and in SQLite values of any type.
+	isText(column string) string
+
 	// upsert returns the statement that inserts a row into {sessions}, or else sets updated_at of the row
 	// there. To the end of the transaction it keeps other writers of the session waiting.
 	upsert() string

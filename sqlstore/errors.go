@@ -6,18 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 )
 
 // errTaken means that rows which a transaction has read were gone when it wanted to change them: a client that does
 // not lock the session, such as one in Python, was faster. The transaction is rolled back and tried again.
 var errTaken = errors.New("another client keeps changing the session")
 
-// withContext makes sure that errors.Is finds the error of the context, where that is why the driver stopped.
+// withContext makes sure that errors.Is finds the error of the context, where that is why the driver stopped. A driver
+// may notice that a deadline is over before the context does.
 func withContext(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() == nil || errors.Is(err, ctx.Err()) {
+	cause := ctx.Err()
+	if deadline, ok := ctx.Deadline(); cause == nil && ok && !time.Now().Before(deadline) {
+		cause = context.DeadlineExceeded
+	}
+	if err == nil || cause == nil || errors.Is(err, cause) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", ctx.Err(), err)
+	return fmt.Errorf("%w: %w", cause, err)
 }
 
 // tryAgain reports whether what returned the error has changed nothing and may succeed if it is tried again.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"iter"
+	"math"
 )
 
 // idsPerQuery is how many session IDs are held in memory at a time.
@@ -17,6 +18,10 @@ const idsPerQuery = 1000
 // ID and ends the loop.
 func (s *Store) SessionIDs(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		if err := s.check(ctx); err != nil {
+			yield("", fmt.Errorf("sqlstore: SessionIDs: %w", err))
+			return
+		}
 		for _, list := range []func(context.Context, func(string) bool) (bool, error){s.sessionRows, s.otherIDs} {
 			more, err := list(ctx, func(id string) bool { return yield(id, nil) })
 			if err != nil {
@@ -32,8 +37,9 @@ func (s *Store) SessionIDs(ctx context.Context) iter.Seq2[string, error] {
 // sessionRows lists the IDs of the sessions table. They are unique under the collation of their column, so that
 // sorting by that, which is what its index does, leaves nothing out between two queries.
 func (s *Store) sessionRows(ctx context.Context, yield func(string) bool) (more bool, err error) {
-	const first = "SELECT 0, session_id FROM {sessions} WHERE session_id IS NOT NULL ORDER BY session_id LIMIT ?"
-	const next = "SELECT 0, session_id FROM {sessions} WHERE session_id > ? ORDER BY session_id LIMIT ?"
+	isText := s.database.isText("session_id")
+	first := "SELECT 0, session_id FROM {sessions} WHERE " + isText + " ORDER BY session_id LIMIT ?"
+	next := "SELECT 0, session_id FROM {sessions} WHERE " + isText + " AND session_id > ? ORDER BY session_id LIMIT ?"
 	page, err := s.ids(ctx, first, idsPerQuery)
 	for {
 		if err != nil {
@@ -63,10 +69,10 @@ func (s *Store) otherIDs(ctx context.Context, yield func(string) bool) (more boo
 	// subquery will not do for the sessions: MariaDB takes the result that it remembers from one ID for
 	// another that the collation takes for equal.
 	query := "SELECT m.id, m.session_id FROM {messages} AS m LEFT JOIN {sessions} AS s ON " + same("s", "m") +
-		" WHERE s.session_id IS NULL AND m.id > ? AND NOT EXISTS " +
+		" WHERE s.session_id IS NULL AND m.id > ? AND " + s.database.isText("m.session_id") + " AND NOT EXISTS " +
 		"(SELECT 1 FROM {messages} AS older WHERE " + same("older", "m") + " AND older.id < m.id) " +
 		"ORDER BY m.id LIMIT ?"
-	for after := int64(-1); ; {
+	for after := int64(math.MinInt32); ; { // below all IDs, and still an INTEGER to PostgreSQL
 		page, err := s.ids(ctx, query, after, idsPerQuery)
 		if err != nil {
 			return false, err

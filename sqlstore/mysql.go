@@ -29,6 +29,8 @@ func (mysql) bytes(column string) string {
 	return "CAST(CONVERT(" + column + " USING utf8mb4) AS BINARY)"
 }
 
+func (mysql) isText(column string) string { return column + " IS NOT NULL" }
+
 func (mysql) upsert() string {
 	return "INSERT INTO {sessions} (session_id) VALUES (?) ON DUPLICATE KEY UPDATE updated_at = CURRENT_TIMESTAMP"
 }
@@ -49,11 +51,16 @@ func (mysql) isClean(context.Context, *sql.Conn) bool { return false }
 func (d mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, error) {
 	var client, results sql.NullString
 	var maxPacket int64
+	var autocommit bool
 	err := conn.QueryRowContext(ctx,
-		"SELECT @@character_set_client, @@character_set_results, @@max_allowed_packet").
-		Scan(&client, &results, &maxPacket)
+		"SELECT @@character_set_client, @@character_set_results, @@max_allowed_packet, @@autocommit").
+		Scan(&client, &results, &maxPacket, &autocommit)
 	if err != nil {
 		return layout{}, err
+	}
+	if !autocommit {
+		// A connection would go on reading what it has seen first.
+		return layout{}, fmt.Errorf("autocommit is off: set it on in the DSN: %w", errors.ErrUnsupported)
 	}
 	if client.String != "utf8mb4" || results.String != "utf8mb4" {
 		return layout{}, fmt.Errorf("the connection's character set is %s, not utf8mb4: set it in the DSN: %w",

@@ -29,6 +29,8 @@ func (postgres) placeholders(query string) string {
 // bytes asks for the one collation that every database has in which equal means the same bytes.
 func (postgres) bytes(column string) string { return column + ` COLLATE "C"` }
 
+func (postgres) isText(column string) string { return column + " IS NOT NULL" }
+
 func (postgres) upsert() string {
 	return "INSERT INTO {sessions} (session_id) VALUES (?) " +
 		"ON CONFLICT (session_id) DO UPDATE SET updated_at = CURRENT_TIMESTAMP"

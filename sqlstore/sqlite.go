@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 )
 
@@ -26,6 +27,8 @@ func (*sqlite) quote(identifier string) string { return `"` + identifier + `"` }
 func (*sqlite) placeholders(query string) string { return query }
 
 func (*sqlite) bytes(column string) string { return column + " COLLATE BINARY" }
+
+func (*sqlite) isText(column string) string { return "typeof(" + column + ") = 'text'" }
 
 func (*sqlite) upsert() string {
 	return "INSERT INTO {sessions} (session_id) VALUES (?) " +
@@ -92,6 +95,13 @@ func (d *sqlite) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout,
 		// SQLite replaces some characters on their way to UTF-16, which could make two session IDs one.
 		return layout{}, fmt.Errorf("the database is encoded in %s, not UTF-8: %w", encoding, errors.ErrUnsupported)
 	}
+	for _, column := range []struct{ table, name string }{
+		{t.sessions, "session_id"}, {t.messages, "session_id"}, {t.messages, "message_data"},
+	} {
+		if err := d.keepsText(ctx, conn, column.table, column.name); err != nil {
+			return layout{}, err
+		}
+	}
 	newestFirst, err := d.order(ctx, conn, t.messages)
 	if err != nil {
 		return layout{}, err
@@ -103,6 +113,26 @@ func (*sqlite) exists(ctx context.Context, conn *sql.Conn, table string) (bool, 
 	var columns int
 	err := conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM pragma_table_info(?)", table).Scan(&columns)
 	return columns > 0, err
+}
+
+// keepsText makes sure that a column keeps text as it is. SQLite turns text that looks like a number into one where the
+// declared type of the column says so, by the rules of section 3.1 of its "Datatypes": the IDs 7 and 007 would be one.
+func (*sqlite) keepsText(ctx context.Context, conn *sql.Conn, table, column string) error {
+	var declared string
+	err := conn.QueryRowContext(ctx, "SELECT upper(type) FROM pragma_table_info(?) WHERE name = ?", table, column).Scan(&declared)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("table %s has no column %s: %w", table, column, errors.ErrUnsupported)
+	}
+	if err != nil {
+		return err
+	}
+	has := func(part string) bool { return strings.Contains(declared, part) }
+	text := has("CHAR") || has("CLOB") || has("TEXT")
+	if !has("INT") && (text || declared == "" || has("BLOB")) {
+		return nil
+	}
+	return fmt.Errorf("column %s of table %s has type %s, which does not keep text as it is: %w",
+		column, table, declared, errors.ErrUnsupported)
 }
 
 // order tells by the index whose table it is. SQLiteSession of Python orders by id and has an index

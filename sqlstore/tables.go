@@ -2,7 +2,9 @@ package sqlstore
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -37,8 +39,15 @@ func newTables(d database, c config) tables {
 	}
 }
 
-// cut shortens a name that is made from that of a table.
-func cut(name string) string { return name[:min(len(name), maxIdentifier)] }
+// cut shortens a name that is made from that of a table, to one that no other table's name is cut to.
+func cut(name string) string {
+	if len(name) <= maxIdentifier {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	suffix := "_" + hex.EncodeToString(sum[:8])
+	return name[:maxIdentifier-len(suffix)] + suffix
+}
 
 // fill makes a statement of a text in which the tables, what belongs to them and a comparison have names in
 // braces, and every parameter is a question mark. {same ID} has two parameters, both the session ID.

@@ -1,0 +1,118 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Tables that others have made in SQLite, where a column may hold anything.
+
+func sqliteTables(sessionID, data string) tablesOf {
+	return tablesOf{name: sessionID + " and " + data, ddl: []string{
+		"CREATE TABLE {sessions} (session_id " + sessionID + " PRIMARY KEY, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, updated_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP)",
+		"CREATE TABLE {messages} (id INTEGER PRIMARY KEY, session_id " + sessionID + ", message_data " + data + ", created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP)",
+	}}
+}
+
+// TestColumnsThatDoNotKeepText would make the IDs 7 and 007 one, and 1.0 and 1, were it not refused.
+func TestColumnsThatDoNotKeepText(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		for _, typ := range []string{"STRING", "UUID", "NUMERIC", "DATETIME", "JSON", "INTEGER", "REAL", "CHARINT", "POINT"} {
+			for _, by := range []tablesOf{sqliteTables(typ, "TEXT"), sqliteTables("TEXT", typ)} {
+				f := newFixture(t, b, by)
+				err := f.Session("007").AddItems(t.Context(), numbered(1, 1)...)
+				require.ErrorIs(t, err, errors.ErrUnsupported, by.name)
+				require.ErrorContains(t, err, typ)
+				_, err = f.Session("7").GetItems(t.Context(), 0)
+				require.ErrorIs(t, err, errors.ErrUnsupported, by.name)
+			}
+		}
+		for _, typ := range []string{"TEXT", "text", "VARCHAR", "VARCHAR(255)", "NVARCHAR(10)", "CLOB", "BLOB", ""} {
+			f := newFixture(t, b, sqliteTables(typ, typ))
+			for _, id := range []string{"7", "007", "1e1", "10", "12345678901234567890", "12345678901234567891"} {
+				add(t, f.Session(id), Item(`{"id": "`+id+`", "n": 1.0}`))
+			}
+			requireItems(t, f.Session("007"), Item(`{"id": "007", "n": 1.0}`))
+			requireItems(t, f.Session("7"), Item(`{"id": "7", "n": 1.0}`))
+		}
+	}, SQLite)
+}
+
+// TestSessionIDsThatAreNoText has what Session can never name: SessionIDs passes over it, and comes to an end.
+func TestSessionIDsThatAreNoText(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, sqliteTables("TEXT", "TEXT"))
+		f.exec(t, fmt.Sprintf("INSERT INTO {sessions} (session_id) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"+
+			" SELECT CAST('s' || i AS BLOB) FROM n", 3*idsPerQuery))
+		f.exec(t, "INSERT INTO {messages} (session_id, message_data) VALUES (NULL, '{}'), (x'616263', '{}')")
+		f.exec(t, "INSERT INTO {messages} (id, session_id, message_data) VALUES (-7, 'below zero', '{}')")
+		add(t, f.Session("alice"), numbered(1, 1)...)
+		f.exec(t, "INSERT INTO {sessions} (session_id) VALUES (CAST('alice' AS BLOB))")
+		var ids []string
+		for id, err := range f.SessionIDs(t.Context()) {
+			require.NoError(t, err)
+			ids = append(ids, id)
+		}
+		require.Equal(t, []string{"alice", "below zero"}, ids)
+		requireItems(t, f.Session("below zero"), Item("{}"))
+	}, SQLite)
+}
+
+// TestLongTableNames has names of which the indexes' names must be cut, and differ even so.
+func TestLongTableNames(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		long := strings.Repeat("m", maxIdentifier-2)
+		for _, suffix := range []string{"_1", "_2"} {
+			sessions, messages := "s"+long[1:]+suffix, long+suffix
+			store, err := New(f.db, b.dialect, WithTables(sessions, messages))
+			require.NoError(t, err)
+			t.Cleanup(func() {
+				_, err := f.db.Exec("DROP TABLE " + messages)
+				require.NoError(t, err)
+				_, err = f.db.Exec("DROP TABLE " + sessions)
+				require.NoError(t, err)
+			})
+			require.NoError(t, store.CreateTables(t.Context()))
+			add(t, store.Session("a"), numbered(1, 1)...)
+		}
+	})
+}
+
+// TestAutocommitOff would go on reading what it has seen first.
+func TestAutocommitOff(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		separator := "?"
+		if strings.Contains(f.dsnText, "?") {
+			separator = "&"
+		}
+		store, err := New(b.open(t, f.dsnText+separator+"autocommit=0"), b.dialect, WithTables(f.sessions, f.messages))
+		require.NoError(t, err)
+		_, err = store.Session("a").GetItems(t.Context(), 0)
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		require.ErrorContains(t, err, "autocommit is off")
+	}, MySQL)
+}
+
+// TestADeadlineThatTheDriverSeesFirst is still the deadline of the context.
+func TestADeadlineThatTheDriverSeesFirst(t *testing.T) {
+	timeout := errors.New("i/o timeout")
+	late := lateContext{t.Context()}
+	err := withContext(late, timeout)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, timeout)
+	require.Equal(t, timeout, withContext(t.Context(), timeout))
+	require.NoError(t, withContext(late, nil))
+}
+
+// lateContext is over its deadline and does not know it yet.
+type lateContext struct{ context.Context }
+
+func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
