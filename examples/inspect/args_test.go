@@ -18,10 +18,20 @@ func TestUsageErrors(t *testing.T) {
 		args        []string
 		want        string
 	}{
-		"unknown flag":           {key, []string{"-db", file, "-redis", "x"}, "not defined: -redis"},
+		"unknown flag":           {key, []string{"-db", file, "-mongo", "x"}, "not defined: -mongo"},
 		"no database":            {key, []string{"-json"}, "give one database"},
 		"two databases":          {key, []string{"-db", file, "-mysql", "x"}, "give one database"},
-		"argument":               {key, []string{"-db", file, "rekey"}, `argument "rekey" belongs to no flag`},
+		"SQLite and Redis":       {key, []string{"-db", file, "-redis", "localhost:1"}, "give one database"},
+		"Redis and a cluster":    {key, []string{"-redis", "localhost:1", "-redis-cluster", "localhost:1"}, "give one database"},
+		"tables of Redis":        {key, []string{"-redis", "localhost:1", "-sessions", "x"}, "-sessions names a table"},
+		"prefix of tables":       {key, []string{"-db", file, "-prefix", "x"}, "-prefix goes with -redis"},
+		"hash tag of tables":     {key, []string{"-db", file, "-hash-tag"}, "-hash-tag goes with -redis"},
+		"empty prefix":           {key, []string{"-redis", "localhost:1", "-prefix", ""}, "the prefix is empty"},
+		"Redis without port":     {key, []string{"-redis", "localhost"}, "want host:port"},
+		"Redis of another kind":  {key, []string{"-redis", "unix:///tmp/redis.sock"}, "want host:port"},
+		"cluster without port":   {key, []string{"-redis-cluster", "localhost:1,localhost"}, "want host:port"},
+		"no server there":        {key, []string{"-redis", "127.0.0.1:1"}, "connection refused"},
+		"argument":               {key, []string{"-db", file, "rekey"}, "argument 3 belongs to no flag"},
 		"two operations":         {key, []string{"-db", file, "-rekey", "-purge", "1d"}, "one operation at a time"},
 		"show and operation":     {key, []string{"-db", file, "-rekey", "-show", "x"}, "-show goes with no operation"},
 		"TTL of nothing":         {key, []string{"-db", file, "-ttl", "0s"}, "whole seconds, at least 1s"},
@@ -65,6 +75,7 @@ func TestHelp(t *testing.T) {
 	require.Equal(t, exitFine, r.code)
 	require.Contains(t, r.stdout, "ENCSESSION_READ_KEYS")
 	require.Contains(t, r.stdout, "-seal-plaintext")
+	require.Contains(t, r.stdout, "-redis-cluster ADDR,ADDR")
 	require.Empty(t, r.stderr)
 }
 

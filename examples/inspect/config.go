@@ -11,15 +11,17 @@ import (
 	"time"
 
 	"github.com/encsession/encsession"
-	"github.com/encsession/encsession/sqlstore"
 )
 
 // config is what is to be done, and with which keys.
 type config struct {
-	dialect sqlstore.Dialect
-	source  string // a file or a DSN
+	source string // a file, a DSN, an address or a URL
+	open   func(config) (store, error)
+	redis  bool
 
 	sessions, messages string // the names of the tables
+	prefix             string // of the keys in Redis
+	hashTag            bool   // whether these have one
 
 	ttl       time.Duration
 	operation *operation // nil to look only
@@ -39,6 +41,7 @@ type operation struct {
 const usageHead = `Inspect counts what lies in a database of conversations, and what the keys at hand make of it.
 
   inspect -db FILE | -postgres DSN | -mysql DSN [flags]
+  inspect -redis ADDR | -redis-cluster ADDR,ADDR [flags]
   inspect              makes a demonstration database, and inspects that
 
 Keys come from the environment. Without them, only what the clear part of the tokens tells is shown.
@@ -62,19 +65,7 @@ func parseArgs(args []string, help io.Writer) (config, error) {
 	flags.SetOutput(io.Discard)
 	flags.Usage = func() {}
 
-	databases := 0
-	database := func(dialect sqlstore.Dialect) func(string) error {
-		return func(source string) error {
-			databases++
-			c.dialect, c.source = dialect, source
-			return nil
-		}
-	}
-	flags.Func("db", "look into this SQLite `FILE`, which must be there", database(sqlstore.SQLite))
-	flags.Func("postgres", "look into the PostgreSQL database at this `DSN`", database(sqlstore.PostgreSQL))
-	flags.Func("mysql", "look into the MySQL or MariaDB database at this `DSN`", database(sqlstore.MySQL))
-	flags.StringVar(&c.sessions, "sessions", "agent_sessions", "`name` of the table of sessions")
-	flags.StringVar(&c.messages, "messages", "agent_messages", "`name` of the table of messages")
+	databases := c.databaseFlags(flags)
 	flags.BoolVar(&c.json, "json", false, "print JSON, with every session ID in full, and nothing else on standard output")
 	flags.Func("show", "print the content of this `SESSION`, escaped", func(sessionID string) error {
 		c.show = &sessionID
@@ -106,15 +97,18 @@ func parseArgs(args []string, help io.Writer) (config, error) {
 		return config{}, err
 	case err != nil:
 	case flags.NArg() > 0:
-		err = fmt.Errorf("argument %q belongs to no flag", flags.Arg(0))
-	case databases != 1:
-		err = errors.New("give one database: -db, -postgres or -mysql")
+		err = fmt.Errorf("argument %d belongs to no flag", len(args)-flags.NArg()+1) // it may hold a password
+	case *databases != 1:
+		err = errors.New("give one database: -db, -postgres, -mysql, -redis or -redis-cluster")
 	case len(operations) > 1:
 		err = errors.New("give one operation at a time: -rekey, -seal-plaintext or -purge")
 	case len(operations) == 1 && c.show != nil:
 		err = errors.New("-show goes with no operation")
 	case len(operations) == 1:
 		c.operation = operations[0]
+	}
+	if err == nil {
+		err = c.checkDatabaseFlags(flags)
 	}
 	if err != nil {
 		return config{}, fmt.Errorf("%w\n-h shows the flags", err)

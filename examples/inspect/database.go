@@ -2,6 +2,8 @@ package main
 
 import (
 	"database/sql"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/url"
@@ -15,32 +17,67 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// openStore opens the database. It makes no tables: where they are missing, the store's methods say so.
-func openStore(c config) (*sql.DB, *sqlstore.Store, error) {
-	db, err := openDatabase(c)
-	if err != nil {
-		return nil, nil, err
+// databaseFlags defines the flags that say which database it is, and returns how many of them were given.
+func (c *config) databaseFlags(flags *flag.FlagSet) (given *int) {
+	given = new(int)
+	database := func(name, usage string, isRedis bool, open func(config) (store, error)) {
+		flags.Func(name, usage, func(source string) error {
+			*given++
+			c.source, c.redis, c.open = source, isRedis, open
+			return nil
+		})
 	}
-	store, err := sqlstore.New(db, c.dialect, sqlstore.WithTables(c.sessions, c.messages))
-	if err != nil {
-		db.Close()
-		return nil, nil, err
-	}
-	return db, store, nil
+	database("db", "look into this SQLite `FILE`, which must be there", false, openSQLite)
+	database("postgres", "look into the PostgreSQL database at this `DSN`", false, openPostgreSQL)
+	database("mysql", "look into the MySQL or MariaDB database at this `DSN`", false, openMySQL)
+	database("redis", "look into the Redis or Valkey server at this `ADDR`, host:port or a URL:\n"+
+		"redis://user:password@host:port/database, or rediss:// for TLS", true, openRedis)
+	database("redis-cluster", "look into the Redis Cluster with nodes at `ADDR,ADDR`, or at such a URL; this implies\n"+
+		"-hash-tag", true, openRedisCluster)
+	flags.StringVar(&c.sessions, "sessions", "agent_sessions", "`name` of the table of sessions")
+	flags.StringVar(&c.messages, "messages", "agent_messages", "`name` of the table of messages")
+	flags.StringVar(&c.prefix, "prefix", "agents:session", "`prefix` of the keys in Redis")
+	flags.BoolVar(&c.hashTag, "hash-tag", false, "the keys in Redis have the hash tags of redisstore's WithHashTag")
+	return given
 }
 
-func openDatabase(c config) (*sql.DB, error) {
-	switch c.dialect {
-	case sqlstore.PostgreSQL:
-		return sql.Open("pgx", c.source)
-	case sqlstore.MySQL:
-		return sql.Open("mysql", c.source)
-	}
+// checkDatabaseFlags returns an error where a flag was given that says nothing about this database.
+func (c *config) checkDatabaseFlags(flags *flag.FlagSet) (err error) {
+	flags.Visit(func(f *flag.Flag) {
+		switch {
+		case (f.Name == "sessions" || f.Name == "messages") && c.redis:
+			err = errors.New("-" + f.Name + " names a table, and Redis has none")
+		case (f.Name == "prefix" || f.Name == "hash-tag") && !c.redis:
+			err = errors.New("-" + f.Name + " goes with -redis or -redis-cluster")
+		}
+	})
+	return err
+}
+
+func openSQLite(c config) (store, error) {
 	dsn, err := sqliteDSN(c.source, c.operation != nil)
 	if err != nil {
 		return nil, err
 	}
-	return sql.Open("sqlite", dsn)
+	return openSQL(c, "sqlite", dsn, sqlstore.SQLite)
+}
+
+func openPostgreSQL(c config) (store, error) { return openSQL(c, "pgx", c.source, sqlstore.PostgreSQL) }
+
+func openMySQL(c config) (store, error) { return openSQL(c, "mysql", c.source, sqlstore.MySQL) }
+
+// openSQL opens the database. It makes no tables: where they are missing, the store's methods say so.
+func openSQL(c config, driver, dsn string, dialect sqlstore.Dialect) (store, error) {
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		return nil, err
+	}
+	s, err := sqlstore.New(db, dialect, sqlstore.WithTables(c.sessions, c.messages))
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return storeOf[*sqlstore.Session]{s, db}, nil
 }
 
 // sqliteDSN returns the DSN of a file that is there: SQLite would make a missing one.

@@ -30,7 +30,7 @@ const (
 
 func demonstrateIn(ctx context.Context, folder string, stdout, stderr io.Writer) error {
 	c := config{
-		dialect: sqlstore.SQLite, source: filepath.Join(folder, demoDatabase),
+		open: openSQLite, source: filepath.Join(folder, demoDatabase),
 		sessions: "agent_sessions", messages: "agent_messages",
 		ttl: 30 * 24 * time.Hour,
 	}

@@ -16,7 +16,7 @@ type Document struct {
 	TTLSeconds *int64 `json:"ttl_seconds"`
 
 	Operation *Operation `json:"operation,omitempty"` // what was done before the counting
-	Sessions  []Session  `json:"sessions"`            // in the order of the database
+	Sessions  []Session  `json:"sessions"`            // in the order of the database, or of the IDs for Redis
 	Totals    Counts     `json:"totals"`
 }
 

@@ -59,6 +59,18 @@ func TestCut(t *testing.T) {
 		require.LessOrEqual(t, text.StringWidth(s), wide)
 		require.Contains(t, s, "…")
 	}
+	// An ID whose characters take no room, in which a search from the end would look at each over and over.
+	require.Less(t, len(cut(strings.Repeat("a", 100)+strings.Repeat("\u0301", 60_000), 20)), 1000)
+}
+
+// TestMayBeRetired has a database that the read key opens nothing of, with and without something undecryptable.
+func TestMayBeRetired(t *testing.T) {
+	counts := func(undecryptable int) Document {
+		all := Counts{Opened: &Opened{Undecryptable: undecryptable, Keys: []int{3, 0}}}
+		return Document{Sessions: []Session{{ID: "a", Counts: &all}}, Totals: all}
+	}
+	require.Contains(t, aboutKey(1, counts(0)), "it may be retired")
+	require.Contains(t, aboutKey(1, counts(1)), "is it the right one?")
 }
 
 // TestSessionWithoutKey has a session from whose ID no key can be derived, which must not hide the others.

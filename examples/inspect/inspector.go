@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/encsession/encsession"
-	"github.com/encsession/encsession/sqlstore"
 )
 
 type inspector struct {
 	config
-	store  *sqlstore.Store
+	store  store
 	stderr io.Writer // for progress, and for what is wrong with single sessions
 }
 
@@ -70,6 +71,9 @@ func (i *inspector) all(ctx context.Context, d *Document, doing string) error {
 		}
 		i.record(d, session)
 		progress.step()
+	}
+	if i.redis { // which has no order
+		slices.SortFunc(d.Sessions, func(a, b Session) int { return strings.Compare(a.ID, b.ID) })
 	}
 	return nil
 }

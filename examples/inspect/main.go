@@ -5,6 +5,7 @@
 //	go run ./examples/inspect -db FILE         # SQLite
 //	go run ./examples/inspect -postgres DSN    # PostgreSQL
 //	go run ./examples/inspect -mysql DSN       # MySQL, MariaDB
+//	go run ./examples/inspect -redis ADDR      # Redis, Valkey: host:port, or a URL with redis:// or rediss://
 //	go run ./examples/inspect -h               # the other flags
 //
 // The keys come from the environment: the current one from ENCSESSION_KEY, which is taken as it is, and those that are
@@ -16,9 +17,13 @@
 //
 // It prints no content unless -show asks for it, and then with everything escaped that could steer a terminal. It makes
 // no tables and no files, and opens a SQLite file for reading only, unless an operation is asked for. It holds one
-// session in memory at a time, beside the counts of all. Rows that are not JSON are no items, to any reader, and are not
-// counted. SQLite itself reads a file in WAL mode, which is how sqlstore and Python leave it, only for who may write to
-// its folder, or while somebody else has it open.
+// session in memory at a time, beside the counts of all. What is stored and is not JSON is no item, to any reader, and
+// is not counted. SQLite itself reads a file in WAL mode, which is how sqlstore and Python leave it, only for who may
+// write to its folder, or while somebody else has it open.
+//
+// In Redis it looks at every key of the database, once to count the sessions and once to go through them. Where nothing
+// has the prefix of -prefix, there are no sessions, and no error. Other users of the machine can see arguments, and so
+// the password in a URL or DSN.
 //
 // The exit code is 0 where all is well, 1 where the keys leave something undecryptable, and 2 for an error, in what was
 // asked for or on the way. The demonstration exits with 0. To have the exit code, build the program: go run makes 1 of
@@ -42,8 +47,9 @@ const (
 )
 
 func main() {
-	// An interrupted operation stops between two batches, and can be run again.
+	// An interrupted operation stops between two batches, and can be run again. A second interrupt ends the program.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop)
 	code := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -86,11 +92,11 @@ func inspectAs(ctx context.Context, args []string, lookup environment, stdout, s
 }
 
 func inspectDatabase(ctx context.Context, c config, stdout, stderr io.Writer) (int, error) {
-	db, store, err := openStore(c)
+	store, err := c.open(c)
 	if err != nil {
 		return 0, err
 	}
-	defer db.Close()
+	defer store.Close()
 	i := inspector{config: c, store: store, stderr: stderr}
 	document, err := i.inspect(ctx)
 	if err != nil {

@@ -124,7 +124,7 @@ func TestRekey(t *testing.T) {
 
 	r := inspect(t, pythonKeys, "-db", file, "-rekey")
 	require.Contains(t, r.stdout, "Rekey: 0 items sealed again under the current key, in 0 sessions.\n")
-	require.Contains(t, r.stdout, "Read key 1 opens 0 items in 0 sessions: when no writer uses it any more, it may be retired.")
+	require.Contains(t, r.stdout, "Read key 1 opens 0 items in 0 sessions: is it the right one? Something is undecryptable.")
 	require.Equal(t, "Rekey: 3 of 3 sessions\n", r.stderr)
 
 	withoutOld := map[string]string{keyVariable: pythonKeys[keyVariable]}

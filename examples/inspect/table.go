@@ -76,6 +76,9 @@ func renderCut(d Document, header table.Row, row func(name string, c Counts) tab
 
 // cut takes the middle out of a text that is too wide: what tells session IDs apart may be at either end.
 func cut(s string, wide int) string {
+	if runes := []rune(s); len(runes) > 8*wide { // characters without a width can be any number: measure a few of them
+		s = string(runes[:4*wide]) + "…" + string(runes[len(runes)-4*wide:])
+	}
 	if text.StringWidth(s) <= wide {
 		return s
 	}

@@ -115,6 +115,8 @@ func aboutKey(i int, d Document) string {
 	switch {
 	case n > 0:
 		line += ": it is still needed"
+	case d.Totals.Undecryptable > 0:
+		line += ": is it the right one? Something is undecryptable"
 	case d.problems() == 0:
 		line += ": when no writer uses it any more, it may be retired"
 	}
