@@ -3,6 +3,10 @@
 -- many items were pushed. ARGV[3]: the TTL in milliseconds, or an empty string.
 local now = redis.call('TIME') -- seconds and microseconds, on the clock by which the server expires keys
 local failure = refusal()
+if not failure and redis.call('LLEN', list) < tonumber(ARGV[2]) then
+  -- The list has expired since the RPUSH, which went by an earlier reading of the clock, and the items with it.
+  return redis.error_reply('EXPIRED the session expired while items were added')
+end
 if not failure then
   local reply = redis.pcall('HSET', hash, 'session_id', ARGV[1], 'updated_at', now[1])
   if type(reply) == 'table' and reply.err then
@@ -21,5 +25,8 @@ if ARGV[3] ~= '' then
   for _, key in ipairs(KEYS) do
     redis.call('PEXPIREAT', key, expiry)
   end
+end
+if ARGV[3] == '' and redis.call('PTTL', list) == -1 then
+  redis.call('PERSIST', hash) -- or else the list, which may be new, would outlive the hash that names the session
 end
 return redis.status_reply('OK')

@@ -35,10 +35,11 @@
 //
 // AddItems is one MULTI, the other changes are one script each: all of it happens, or nothing, in one step. A server
 // that is a replica, or whose memory is full, refuses it as a whole. [Session.PopItem], [Session.ClearSession] and
-// the removal of a single item work where memory is full.
+// the removal of a single item work where memory is full; the removal of several at once, as by Purge, does not.
 //
 // go-redis by itself sends a command again where the connection breaks before the reply has come, which would add a
-// batch twice or remove two items. This package never sends a change twice, whatever MaxRetries says: its error then
+// batch twice or remove two items. This package never sends a change again that may have been made, whatever
+// MaxRetries says: its error then
 // says that the server may have carried it out or not. After such an error from PopItem, or ReplaceItems and so the
 // PopItem of EncryptedSession, an item may be gone that nobody has got. Where a batch must not be lost or doubled,
 // look at the newest items before adding it again. Reads are sent again, as the client is configured.

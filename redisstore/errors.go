@@ -28,7 +28,9 @@ func readError(ctx context.Context, err error) error { return withContext(ctx, w
 
 // writeError is the error of a command that changes something. It says so where that may have happened all the same.
 func writeError(ctx context.Context, err error) error {
-	if err = readError(ctx, err); mayHaveRun(err) {
+	unanswered := mayHaveRun(err)
+	err = readError(ctx, err)
+	if unanswered {
 		return fmt.Errorf("no reply came, and the server may have carried it out or not: %w", err)
 	}
 	return err

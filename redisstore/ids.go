@@ -19,7 +19,8 @@ const keysPerScan = 1000
 // twice: that takes some 100 bytes for each session. An error comes with an empty ID and ends the loop.
 //
 // A session is a hash under the prefix that holds the ID of its key. What lies there otherwise, and sessions of Python
-// with an ID that the Session methods refuse, is left out.
+// with an ID that the Session methods refuse, is left out. So is a list whose hash is gone, evicted or deleted by hand,
+// although Session still reads it: before a key is retired for good, look for such lists, or it is lost with the key.
 func (s *Store) SessionIDs(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		seen := make(map[string]bool)

@@ -18,8 +18,9 @@ type config struct {
 // empty, and without braces where WithHashTag is given too.
 //
 // Stores with different prefixes are different stores, unless one prefix is the beginning of the other, with a colon
-// behind it, and IDs have colons too: the session b:c under the prefix a has the keys of c under a:b. Whichever comes
-// second then gets errors from its methods.
+// behind it: the session b:c under the prefix a has the keys of c under a:b, and the sessions messages and counter under
+// a:b have keys of the session b under a. Methods then return errors where they see by the hash, or by the type of a key,
+// that it belongs to another session, and where the hash is missing they cannot see it. Do not use such prefixes together.
 func WithPrefix(prefix string) Option {
 	return func(c *config) error {
 		if prefix == "" {
@@ -31,11 +32,11 @@ func WithPrefix(prefix string) Option {
 }
 
 // WithKeyTTL lets Redis delete a whole session that long after the last AddItems, on the server's clock: every AddItems
-// sets the expiry of all the session's keys, as Python does. Nothing else changes it. It is not the TTL of
+// of at least one item sets the expiry of all the session's keys, as Python does. Nothing else changes it. It is not the TTL of
 // EncryptedSession, which hides single items.
 //
-// It must be at least a millisecond, and whole milliseconds. Without it AddItems sets no expiry, and leaves one that
-// another client has set.
+// It must be at least a millisecond, and whole milliseconds. Without it AddItems sets no expiry. It leaves one that another
+// client has set, unless the session had no items any more: a session that begins anew does not expire.
 func WithKeyTTL(ttl time.Duration) Option {
 	return func(c *config) error {
 		if ttl < time.Millisecond || ttl%time.Millisecond != 0 {

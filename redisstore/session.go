@@ -62,6 +62,21 @@ func (s *Session) addItems(ctx context.Context, items []Item) error {
 	if len(items) == 0 {
 		return nil
 	}
+	for attempt := 1; ; attempt++ {
+		err := s.push(ctx, items)
+		// Where the session expired meanwhile, the server says so, and nothing is stored: it can be sent again.
+		if !redis.HasErrorPrefix(err, "EXPIRED") || attempt == maxAttempts {
+			return writeError(ctx, err)
+		}
+	}
+}
+
+// maxAttempts is how often AddItems tries where the session expires in the middle of it, which it can do but once,
+// unless other clients keep making it anew.
+const maxAttempts = 5
+
+// push adds items in one MULTI.
+func (s *Session) push(ctx context.Context, items []Item) error {
 	multi := s.store.client.TxPipeline()
 	for start := 0; start < len(items); start += maxPush {
 		push := []any{"rpush", s.keys().messages}
@@ -82,7 +97,7 @@ func (s *Session) addItems(ctx context.Context, items []Item) error {
 			err = command.Err()
 		}
 	}
-	return writeError(ctx, err)
+	return err
 }
 
 func (s *Session) ttl() string {
