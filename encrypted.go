@@ -245,7 +245,7 @@ func (s *EncryptedSession) replace(ctx context.Context, old, new []Item) (int, e
 		}
 		var sealed Item
 		if new[i] != nil {
-			if sealed, err = s.sealer.seal(new[i]); err != nil {
+			if sealed, err = s.sealer.sealAt(new[i], time.Now()); err != nil { // checked above
 				return 0, fmt.Errorf("new item %d: %w", i, err)
 			}
 		}

@@ -133,7 +133,7 @@ func (s *EncryptedSession) SealPlaintext(ctx context.Context) (int, error) {
 		if !errors.Is(err, ErrPlaintext) {
 			return nil, false, err
 		}
-		sealed, err := s.sealer.seal(stored)
+		sealed, err := s.sealer.sealAt(stored, time.Now()) // findToken has seen that it is an object
 		return sealed, err == nil, err
 	})
 	if err != nil {

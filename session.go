@@ -3,7 +3,6 @@ package encsession
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -55,8 +54,8 @@ type Session interface {
 //
 // A decorator round a Session implements Replacer by forwarding to the store underneath, and returns an error
 // that wraps errors.ErrUnsupported where that store is not a Replacer. Beware of embedding: a type that embeds a
-// store which is a Replacer is one too, and EncryptedSession then pops through its ReplaceItems, not its PopItem. What is said at Session of concurrency,
-// contexts, errors and slices goes for ReplaceItems too.
+// store which is a Replacer is one too, and EncryptedSession then pops through its ReplaceItems, not its PopItem.
+// What is said at Session of concurrency, contexts, errors and slices goes for ReplaceItems too.
 type Replacer interface {
 	// ReplaceItems replaces stored items: old[i] becomes new[i] in the same place, and a nil new[i] removes it.
 	//
@@ -100,5 +99,3 @@ func checkReplacement(old, new []Item) error {
 	}
 	return nil
 }
-
-var errNoSession = errors.New("no session")

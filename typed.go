@@ -3,6 +3,7 @@ package encsession
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -91,6 +92,8 @@ func (t TypedSession[T]) ClearSession(ctx context.Context) error {
 	}
 	return t.session.ClearSession(ctx)
 }
+
+var errNoSession = errors.New("no session")
 
 func decode[T any](item Item, value *T, position int) error {
 	if err := json.Unmarshal(item, value); err != nil {
