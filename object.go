@@ -3,6 +3,7 @@ package encsession
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -11,7 +12,7 @@ import (
 // time: every read checks every item.
 func isObject(b []byte) bool {
 	b = skipSpace(b)
-	if !startsWith(b, '{') || !utf8.Valid(b) {
+	if !startsWith(b, '{') {
 		return false
 	}
 	rest, ok := skipValue(b, maxDepth)
@@ -100,43 +101,43 @@ func skipString(b []byte) (rest []byte, ok bool) {
 	if !startsWith(b, '"') {
 		return nil, false
 	}
-	for i := 1; ; i++ {
-		i += plainPrefix(b[i:])
-		if i == len(b) {
-			return nil, false
-		}
-		switch b[i] {
-		case '"':
-			return b[i+1:], true
-		case '\\':
-			n := escapeLen(b[i:])
-			if n == 0 {
-				return nil, false
+	for i := 1; i < len(b); {
+		if len(b)-i >= 8 {
+			special := specialBytes(binary.LittleEndian.Uint64(b[i:]))
+			if special == 0 {
+				i += 8
+				continue
 			}
-			i += n - 1
-		default: // a control character
+			i += bits.TrailingZeros64(special) / 8
+		}
+		n := 1
+		switch c := b[i]; {
+		case c == '"':
+			return b[i+1:], true
+		case c == '\\':
+			n = escapeLen(b[i:])
+		case c >= utf8.RuneSelf:
+			n = runesLen(b[i:])
+		case c < ' ':
 			return nil, false
 		}
+		if n == 0 {
+			return nil, false
+		}
+		i += n
 	}
+	return nil, false
 }
 
-// plainPrefix returns how many bytes at the beginning of b stand for themselves in a string: no quote, no backslash, no
-// control character. It looks at eight bytes at a time: a byte of (x - 0x01…) &^ x has its high bit set where it is the
-// lowest zero byte of x, and perhaps in bytes above that one, which does not matter here.
-func plainPrefix(b []byte) int {
+// specialBytes looks at eight bytes of a string. It returns 0 where all of them stand for themselves and are ASCII.
+// Otherwise the lowest bit that it returns is the high bit of the first byte that is not: a quote, a backslash, a control
+// character, or one beyond ASCII. The bytes above that one may be wrong, for a subtraction borrows from the byte above.
+func specialBytes(x uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	n := 0
-	for ; len(b)-n >= 8; n += 8 {
-		x := binary.LittleEndian.Uint64(b[n:])
-		quotes, backslashes := x^ones*'"', x^ones*'\\'
-		if ((quotes-ones)&^quotes|(backslashes-ones)&^backslashes|(x-ones*' ')&^x)&highs != 0 {
-			break
-		}
-	}
-	for n < len(b) && b[n] >= ' ' && b[n] != '"' && b[n] != '\\' {
-		n++
-	}
-	return n
+	quotes := (x ^ ones*'"') - ones
+	backslashes := (x ^ ones*'\\') - ones
+	controls := x - ones*' '
+	return (quotes | backslashes | controls | x) & highs
 }
 
 // escapeLen returns the length of the escape sequence at the beginning of b, which begins with a backslash, or 0.
@@ -153,6 +154,34 @@ func escapeLen(b []byte) int {
 		}
 	}
 	return 0
+}
+
+// runesLen returns the length of the text at the beginning of b that is beyond ASCII, with single characters of ASCII
+// inside, such as spaces between words; or 0 where it is not UTF-8.
+func runesLen(b []byte) int {
+	n := 0
+	for n < len(b) {
+		c := b[n]
+		switch {
+		case c < utf8.RuneSelf:
+			if c == ' ' && n+1 < len(b) && b[n+1] >= utf8.RuneSelf {
+				n++
+				continue
+			}
+			return n
+		case 0xC2 <= c && c < 0xE0 && len(b)-n >= 2 && b[n+1]&0xC0 == 0x80:
+			n += 2
+		case 0xE1 <= c && c < 0xED && len(b)-n >= 3 && b[n+1]&0xC0 == 0x80 && b[n+2]&0xC0 == 0x80:
+			n += 3
+		default:
+			_, size := utf8.DecodeRune(b[n:])
+			if size == 1 {
+				return 0
+			}
+			n += size
+		}
+	}
+	return n
 }
 
 func skipNumber(b []byte) (rest []byte, ok bool) {
@@ -191,7 +220,7 @@ func skipDigits(b []byte) (rest []byte, ok bool) {
 }
 
 func skipSpace(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\n' || b[0] == '\r') {
+	for len(b) > 0 && b[0] <= ' ' && (b[0] == ' ' || b[0] == '\t' || b[0] == '\n' || b[0] == '\r') {
 		b = b[1:]
 	}
 	return b
