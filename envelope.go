@@ -99,7 +99,7 @@ func (s *Sealer) check() error {
 func (s *Sealer) Seal(item Item) (Item, error) {
 	err := s.check()
 	if err == nil {
-		item, err = s.seal(item)
+		item, err = s.seal(item, time.Now())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("encsession: Seal: %w", err)
@@ -107,11 +107,11 @@ func (s *Sealer) Seal(item Item) (Item, error) {
 	return item, nil
 }
 
-func (s *Sealer) seal(item Item) (Item, error) {
+func (s *Sealer) seal(item Item, now time.Time) (Item, error) {
 	if !isObject(item) {
 		return nil, ErrInvalidItem
 	}
-	return s.sealAt(item, time.Now())
+	return s.sealAt(item, now)
 }
 
 func (s *Sealer) sealAt(payload []byte, sealed time.Time) (Item, error) {
@@ -188,10 +188,21 @@ type opened struct {
 // authenticate opens an envelope whatever its age and payload. Its errors are ErrUndecryptable, ErrMalformed
 // and ErrPlaintext.
 func (s *Sealer) authenticate(stored Item) (opened, error) {
+	if token, ok := cutLayout(stored); ok {
+		if t, err := s.openToken(token); err == nil || isBase64(token) {
+			return t, err
+		}
+	}
 	token, err := findToken(stored)
 	if err != nil {
 		return opened{}, err
 	}
+	return s.openToken(token)
+}
+
+// openToken opens a token, which may be any bytes: what it opens is in canonical base64. Its errors are ErrUndecryptable
+// and ErrMalformed.
+func (s *Sealer) openToken(token []byte) (opened, error) {
 	sealed, size, err := parseToken(token)
 	if err != nil {
 		return opened{}, err
@@ -203,7 +214,14 @@ func (s *Sealer) authenticate(stored Item) (opened, error) {
 			continue
 		}
 		// fernet-go takes any length of padding; pyca/cryptography refuses all but these, and so do we.
-		if padding := size - tokenOverhead - len(payload); padding < 1 || padding > aes.BlockSize {
+		padding := size - tokenOverhead - len(payload)
+		if padding < 1 || padding > aes.BlockSize {
+			break
+		}
+		// And it takes for the token what encoding/base64 decodes before it stops at something else. That is whole blocks,
+		// and so is size: if anything is missing, it is at least a block, and counts as padding here. So padding of a
+		// whole block may be none, which leaves a last byte of 0, and a block that is missing.
+		if padding == aes.BlockSize && bytes.HasSuffix(payload, []byte{0}) && !isBase64(token) {
 			break
 		}
 		return opened{payload: payload, sealed: sealed, key: i}, nil
@@ -237,7 +255,7 @@ func olderBy(sealed, clock uint64, d time.Duration) bool {
 // findToken returns the token in a stored item, which is canonical base64 and may be a part of stored. The errors
 // are ErrPlaintext, for an item that is not an envelope, and ErrMalformed.
 func findToken(stored Item) ([]byte, error) {
-	if token, ok := cutLayout(stored); ok {
+	if token, ok := cutLayout(stored); ok && isBase64(token) {
 		return token, nil
 	}
 
@@ -268,9 +286,9 @@ func findToken(stored Item) ([]byte, error) {
 	return []byte(token), nil
 }
 
-// cutLayout finds the token in the exact layouts that Go and Python write. It only ever accepts: where it says
-// no, the item may still be an envelope.
-func cutLayout(stored Item) ([]byte, bool) {
+// cutLayout finds what is a token, if it is base64, in the exact layouts that Go and Python write. Where it finds none, or
+// what it finds is not base64, the item may still be an envelope.
+func cutLayout(stored Item) (token []byte, ok bool) {
 	rest, ok := bytes.CutPrefix(stored, []byte(envelopeHead))
 	if !ok {
 		rest, ok = bytes.CutPrefix(stored, []byte(envelopeHeadSpaced))
@@ -278,24 +296,36 @@ func cutLayout(stored Item) ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	token, ok := bytes.CutSuffix(rest, []byte(envelopeTail))
-	return token, ok && isBase64(token)
+	return bytes.CutSuffix(rest, []byte(envelopeTail))
 }
 
-// parseToken checks the size and version of a token in canonical base64, without which fernet-go may panic. It
-// returns the time of sealing, which is not authenticated yet, and the size of the token before base64. The error
-// is an ErrMalformed.
+// parseToken checks the size and version of a token, the unused bits at its end, and as much of its base64 that fernet-go,
+// which stops at what is not base64, gets a header and a block: with less it may panic. It returns the time of sealing,
+// which is not authenticated yet, and the size of the token before base64. The error is an ErrMalformed.
 func parseToken(token []byte) (sealed uint64, size int, err error) {
+	if len(token) < minTokenLen || len(token)%4 != 0 {
+		return 0, 0, fmt.Errorf("%w: token of %d characters", ErrMalformed, len(token))
+	}
 	size = len(token)/4*3 - bytes.Count(token[len(token)-2:], []byte("="))
-	if ciphertext := size - tokenOverhead; ciphertext < aes.BlockSize || ciphertext%aes.BlockSize != 0 {
+	if (size-tokenOverhead)%aes.BlockSize != 0 {
 		return 0, 0, fmt.Errorf("%w: token of %d bytes", ErrMalformed, size)
 	}
-	var prefix [tokenPrefix]byte
-	if _, err := base64.URLEncoding.Decode(prefix[:], token[:tokenPrefix/3*4]); err != nil || prefix[0] != tokenVersion {
+	var start [minTokenLen / 4 * 3]byte
+	n, _ := base64.URLEncoding.Decode(start[:], token[:minTokenLen])
+	if n < tokenOverhead+aes.BlockSize || !isBase64(token[len(token)-4:]) {
+		return 0, 0, fmt.Errorf("%w: token is not canonical base64", ErrMalformed)
+	}
+	if start[0] != tokenVersion {
 		return 0, 0, fmt.Errorf("%w: token version is not %#x", ErrMalformed, tokenVersion)
 	}
-	return binary.BigEndian.Uint64(prefix[1:]), size, nil
+	return binary.BigEndian.Uint64(start[1:]), size, nil
 }
+
+// minTokenLen is how many characters of base64 the smallest token has: 73 bytes, of which one block is ciphertext.
+const minTokenLen = (tokenOverhead + aes.BlockSize + 2) / 3 * 4
+
+// strictBase64 wants the unused bits of the last character to be zero.
+var strictBase64 = base64.URLEncoding.Strict()
 
 // isBase64 reports whether b is URL-safe base64 (RFC 4648, section 5) in its one canonical form: padded, without
 // line breaks, the unused bits of the last character zero.
@@ -309,8 +339,8 @@ func isBase64(b []byte) bool {
 		}
 	}
 	var last [3]byte
-	_, err := base64.URLEncoding.Strict().Decode(last[:], b[len(b)-4:])
-	return err == nil
+	n, err := strictBase64.Decode(last[:], b[len(b)-4:])
+	return err == nil && n > 0
 }
 
 // base64url says which bytes are of the alphabet of URL-safe base64.
