@@ -125,24 +125,60 @@ func (s *EncryptedSession) AddItems(ctx context.Context, items ...Item) error {
 	if len(sealed) == 0 {
 		return nil
 	}
-	if err := s.store().AddItems(ctx, sealed...); err != nil {
+	if err := s.addStored(ctx, sealed); err != nil {
 		return fmt.Errorf("encsession: AddItems: store: %w", err)
 	}
 	return nil
 }
 
+// getStored returns the newest stored items, whose bytes the caller must not change: those of a MemorySession, which never
+// change, are not copied.
+func (s *EncryptedSession) getStored(ctx context.Context, limit int) ([]Item, error) {
+	store := s.store()
+	if m, ok := store.(*MemorySession); ok {
+		return m.lend(limit), ctx.Err()
+	}
+	return store.GetItems(ctx, limit)
+}
+
+// addStored adds envelopes to the store. A MemorySession keeps them, and the caller must not change them any more.
+func (s *EncryptedSession) addStored(ctx context.Context, sealed []Item) error {
+	store := s.store()
+	m, ok := store.(*MemorySession)
+	if !ok {
+		return store.AddItems(ctx, sealed...)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.keep(sealed)
+	return nil
+}
+
 func (s *EncryptedSession) sealAll(ctx context.Context, items []Item) ([]Item, error) {
+	now := time.Now()
 	sealed := make([]Item, len(items))
-	for i, item := range items {
+	if workers := workersFor(len(items), func(i int) int { return len(items[i]) }); workers > 1 {
+		shared := slices.Clone(items) // what goroutines share is on the heap; items need not be
+		return sealed, forEach(ctx, len(shared), workers, func(i int) error { return s.sealAt(sealed, shared, i, now) })
+	}
+	for i := range items {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		var err error
-		if sealed[i], err = s.sealer.seal(item); err != nil {
-			return nil, fmt.Errorf("item %d: %w", i, err)
+		if err := s.sealAt(sealed, items, i, now); err != nil {
+			return nil, err
 		}
 	}
 	return sealed, nil
+}
+
+// sealAt seals items[i] as sealed[i].
+func (s *EncryptedSession) sealAt(sealed, items []Item, i int, now time.Time) (err error) {
+	if sealed[i], err = s.sealer.seal(items[i], now); err != nil {
+		return fmt.Errorf("item %d: %w", i, err)
+	}
+	return nil
 }
 
 // GetItems implements Session. The limit counts readable items: where some of the newest are not readable, it looks
@@ -152,7 +188,8 @@ func (s *EncryptedSession) GetItems(ctx context.Context, limit int) ([]Item, err
 	if err := s.check(ctx); err != nil {
 		return nil, fmt.Errorf("encsession: GetItems: %w", err)
 	}
-	found, err := s.newest(ctx, limit, readable)
+	var few [4]judged // on the stack: a short read allocates little
+	found, err := s.newest(ctx, few[:0], limit, readable)
 	if err != nil {
 		return nil, fmt.Errorf("encsession: GetItems: %w", err)
 	}
@@ -229,7 +266,7 @@ func (s *EncryptedSession) replace(ctx context.Context, old, new []Item) (int, e
 	if err := checkReplacement(old, new); err != nil {
 		return 0, err
 	}
-	found, err := s.newest(ctx, 0, readable)
+	found, err := s.newest(ctx, nil, 0, readable)
 	if err != nil {
 		return 0, err
 	}
@@ -267,10 +304,10 @@ func (s *EncryptedSession) replacer() (Replacer, error) {
 	return nil, fmt.Errorf("store %T is not a Replacer: %w", store, errors.ErrUnsupported)
 }
 
-// judged is a stored item and what a read makes of it.
+// judged is a stored item and what a read makes of it: one of item and err is set, once it has been judged.
 type judged struct {
 	stored Item
-	item   Item  // what a read returns; nil where it is not readable
+	item   Item  // what a read returns
 	err    error // why it is not readable
 }
 
@@ -281,41 +318,42 @@ func expired(j judged) bool { return errors.Is(j.err, ErrExpired) }
 func (s *EncryptedSession) judge(stored Item, now time.Time) judged {
 	item, err := s.sealer.open(stored, now)
 	if !s.refusePlaintext && errors.Is(err, ErrPlaintext) {
-		return judged{stored: stored, item: stored}
+		return judged{stored: stored, item: bytes.Clone(stored)} // the caller's, which stored may not be
 	}
 	return judged{stored: stored, item: item, err: err}
 }
 
 // newest judges the stored items, the newest first, up to the one where count has been true limit times, or all of
-// them where limit is 0 or less. It returns them in that order. It reads the store in windows from the newest on, each
-// twice as long as the one before; the result is of the last window alone, but what was judged in the window before is
-// not judged again. Under WithStrictReads the first item to be dropped for another reason than its age is the error.
-func (s *EncryptedSession) newest(ctx context.Context, limit int, count func(judged) bool) ([]judged, error) {
+// them where limit is 0 or less. It returns them in that order, in found, which is empty, if there is room. It reads the
+// store in windows from the newest on, each more than twice as long as the one before; the result is of the last window alone,
+// but what was judged in the window before is not judged again. Under WithStrictReads the first item to be dropped for
+// another reason than its age is the error.
+func (s *EncryptedSession) newest(ctx context.Context, found []judged, limit int, count func(judged) bool) ([]judged, error) {
 	now := time.Now()
-	var found []judged
-	for window := limit; ; window = double(window) {
-		stored, err := s.store().GetItems(ctx, window)
+	for window := limit; ; window = wider(window, limit) {
+		stored, err := s.getStored(ctx, window)
 		if err != nil {
 			return nil, fmt.Errorf("store: %w", err)
 		}
 		before := remember(found)
-		found = nil
+		found = slices.Grow(found[:0], len(stored))
 		counted := 0
-		for position := range stored {
-			if err := ctx.Err(); err != nil {
+		for len(found) < len(stored) {
+			// Each item counts for one at most: at least as many as are missing have to be judged.
+			start, n := len(found), len(stored)-len(found)
+			if limit > 0 {
+				n = min(n, limit-counted)
+			}
+			for position := start; position < start+n; position++ {
+				found = append(found, before.recall(stored[len(stored)-1-position]))
+			}
+			if err := s.judgeFrom(ctx, found, start, now); err != nil {
 				return nil, err
 			}
-			item := stored[len(stored)-1-position]
-			j, ok := before.recall(item)
-			if !ok {
-				j = s.judge(item, now)
-			}
-			if s.strict && j.err != nil && !expired(j) {
-				return nil, atPosition(position, j.err)
-			}
-			found = append(found, j)
-			if count(j) {
-				counted++
+			for _, j := range found[start:] {
+				if count(j) {
+					counted++
+				}
 			}
 			if counted == limit && limit > 0 {
 				return found, nil
@@ -327,12 +365,44 @@ func (s *EncryptedSession) newest(ctx context.Context, limit int, count func(jud
 	}
 }
 
-// double returns the next window after n: twice as many items, or 0, which means all, where that is too many to count.
-func double(n int) int {
-	if n > math.MaxInt/2 {
+// judgeFrom judges those of found from start on that have not been judged yet.
+func (s *EncryptedSession) judgeFrom(ctx context.Context, found []judged, start int, now time.Time) error {
+	todo := found[start:]
+	if workers := workersFor(len(todo), func(i int) int { return len(todo[i].stored) }); workers > 1 {
+		shared := slices.Clone(todo) // what goroutines share is on the heap; found need not be
+		err := forEach(ctx, len(shared), workers, func(i int) error { return s.judgeAt(shared, i, start, now) })
+		copy(todo, shared)
+		return err
+	}
+	for i := range todo {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.judgeAt(todo, i, start, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judgeAt judges todo[i], which has position start+i.
+func (s *EncryptedSession) judgeAt(todo []judged, i, start int, now time.Time) error {
+	if j := &todo[i]; j.item == nil && j.err == nil {
+		*j = s.judge(j.stored, now)
+	}
+	if err := todo[i].err; s.strict && err != nil && !expired(todo[i]) {
+		return atPosition(start+i, err)
+	}
+	return nil
+}
+
+// wider returns the next window after n: as long again, and a limit more, so that log2(k/limit)+2 windows are enough where
+// the newest k items do not count; or 0, which means all, where that is too many to count.
+func wider(n, limit int) int {
+	if n > (math.MaxInt-limit)/2 {
 		return 0
 	}
-	return 2 * n
+	return 2*n + limit
 }
 
 // memory holds judged items by a hash of their stored bytes. Other clients may have changed the store between two
@@ -342,6 +412,9 @@ type memory map[uint64]judged
 var memorySeed = maphash.MakeSeed()
 
 func remember(found []judged) memory {
+	if len(found) == 0 {
+		return nil
+	}
 	m := make(memory, len(found))
 	for _, j := range found {
 		m[maphash.Bytes(memorySeed, j.stored)] = j
@@ -349,18 +422,17 @@ func remember(found []judged) memory {
 	return m
 }
 
-// recall takes an item out of the memory, so that no two results share their bytes.
-func (m memory) recall(stored Item) (judged, bool) {
-	if len(m) == 0 {
-		return judged{}, false
+// recall takes what was judged of a stored item out of the memory, so that no two results share their bytes. Where there
+// is nothing it returns an item that is not judged yet.
+func (m memory) recall(stored Item) judged {
+	if len(m) > 0 {
+		hash := maphash.Bytes(memorySeed, stored)
+		if j, ok := m[hash]; ok && bytes.Equal(j.stored, stored) {
+			delete(m, hash)
+			return j
+		}
 	}
-	hash := maphash.Bytes(memorySeed, stored)
-	j, ok := m[hash]
-	if !ok || !bytes.Equal(j.stored, stored) {
-		return judged{}, false
-	}
-	delete(m, hash)
-	return j, true
+	return judged{stored: stored}
 }
 
 // drops returns a Drop for every judged item that is not readable.

@@ -215,10 +215,10 @@ func TestGetItemsCountsReadableItems(t *testing.T) {
 		{"urmrfrx", 2, []int{3, 5}, "xf", 2},
 		{"urmrfrx", 3, []int{1, 3, 5}, "xfm", 2},
 		{"urmrfrx", 4, []int{1, 3, 5}, "xfmu", 2},
-		{"rrrruuuuuuu", 1, []int{3}, "uuuuuuu", 4}, // windows of 1, 2, 4 and 8
-		{"rrrruuuuuuu", 2, []int{2, 3}, "uuuuuuu", 4},
-		{"uuuuuuu", 2, nil, "uuuuuuu", 3},
-		{"uuuuuuuu", 2, nil, "uuuuuuuu", 4}, // the window of 8 was full, so there might have been more
+		{"rrrruuuuuuu", 1, []int{3}, "uuuuuuu", 4}, // windows of 1, 3, 7 and 15
+		{"rrrruuuuuuu", 2, []int{2, 3}, "uuuuuuu", 3},
+		{"uuuuu", 2, nil, "uuuuu", 2},
+		{"uuuuuu", 2, nil, "uuuuuu", 3}, // the window of 6 was full, so there might have been more
 		{"purp", 0, []int{0, 2, 3}, "u", 1},
 		{"purp", 3, []int{0, 2, 3}, "u", 2},
 	} {

@@ -36,19 +36,22 @@ func (s *MemorySession) GetItems(ctx context.Context, limit int) ([]Item, error)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("encsession: MemorySession.GetItems: %w", err)
 	}
+	items := s.lend(limit)
+	for i, item := range items {
+		items[i] = bytes.Clone(item)
+	}
+	return items, nil
+}
+
+// lend returns items as GetItems does, but their bytes are those of the session, which must not be changed.
+func (s *MemorySession) lend(limit int) []Item {
 	s.mu.RLock()
+	defer s.mu.RUnlock()
 	newest := s.items
 	if limit > 0 && limit < len(newest) {
 		newest = newest[len(newest)-limit:]
 	}
-	newest = slices.Clone(newest)
-	s.mu.RUnlock()
-
-	items := make([]Item, len(newest))
-	for i, item := range newest {
-		items[i] = bytes.Clone(item)
-	}
-	return items, nil
+	return append([]Item{}, newest...)
 }
 
 // AddItems implements Session. An item that is not a JSON object in valid UTF-8 is an ErrInvalidItem.
@@ -63,10 +66,15 @@ func (s *MemorySession) AddItems(ctx context.Context, items ...Item) error {
 		}
 		added[i] = bytes.Clone(item)
 	}
+	s.keep(added)
+	return nil
+}
+
+// keep adds items that are JSON objects and whose bytes nobody will change.
+func (s *MemorySession) keep(items []Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.items = append(s.items, added...)
-	return nil
+	s.items = append(s.items, items...)
 }
 
 // PopItem implements Session.

@@ -51,7 +51,7 @@ func (s *EncryptedSession) pop(ctx context.Context) (Item, []Drop, error) {
 func (s *EncryptedSession) popInPlace(ctx context.Context, replacer Replacer) (Item, []Drop, error) {
 	var missed misses
 	for {
-		found, err := s.newest(ctx, 1, readable)
+		found, err := s.newest(ctx, nil, 1, readable)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -86,7 +86,7 @@ func (s *EncryptedSession) popFromEnd(ctx context.Context) (Item, []Drop, error)
 	var missed misses
 	for {
 		// The items to remove: expired ones and then, last, the readable one.
-		found, err := s.newest(ctx, 1, func(j judged) bool { return !expired(j) })
+		found, err := s.newest(ctx, nil, 1, func(j judged) bool { return !expired(j) })
 		if err != nil {
 			return nil, drops, err
 		}

@@ -1,8 +1,12 @@
 package encsession
 
 import (
+	"context"
+	"encoding/base64"
 	"fmt"
 	"math"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,48 +14,98 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEachStoredItemIsOpenedOnce counts how often the keys are asked for, which is once an opening.
-func TestEachStoredItemIsOpenedOnce(t *testing.T) {
+// countOpenings counts how often a session asks for its keys, which is once an opening.
+func countOpenings(s *EncryptedSession) *atomic.Int64 {
+	var opened atomic.Int64
+	keys := s.sealer.keys
+	s.sealer.keys = func() []*fernet.Key {
+		opened.Add(1)
+		return keys()
+	}
+	return &opened
+}
+
+// countingStore counts reads, and the items that it returned.
+type countingStore struct {
+	Session
+	reads, items int
+}
+
+func (s *countingStore) GetItems(ctx context.Context, limit int) ([]Item, error) {
+	items, err := s.Session.GetItems(ctx, limit)
+	s.reads++
+	s.items += len(items)
+	return items, err
+}
+
+// TestUnreadableItemsCostLittle has the newest items of a long history unreadable. Each of them is opened once, and the
+// store is asked for little more than what is needed, in few reads.
+func TestUnreadableItemsCostLittle(t *testing.T) {
 	key, err := ParseKey(GenerateKey())
 	require.NoError(t, err)
 	wrong, err := ParseKey(GenerateKey())
 	require.NoError(t, err)
-	for _, limit := range []int{0, 1, 3, 10, 100} {
-		t.Run(fmt.Sprint("limit ", limit), func(t *testing.T) {
-			const readable, unreadable = 20, 100
-			store := NewMemorySession("user-123")
-			right, err := New(store, key)
-			require.NoError(t, err)
-			foreign, err := New(store, wrong)
-			require.NoError(t, err)
-			for range readable {
-				require.NoError(t, right.AddItems(t.Context(), Item(`{}`)))
-			}
-			for range unreadable {
-				require.NoError(t, foreign.AddItems(t.Context(), Item(`{}`)))
-			}
-			opened, keys := 0, right.sealer.keys
-			right.sealer.keys = func() []*fernet.Key {
-				opened++
-				return keys()
-			}
-			items, err := right.GetItems(t.Context(), limit)
-			require.NoError(t, err)
-			want := min(limit, readable)
-			if limit == 0 {
-				want = readable
-			}
-			require.Len(t, items, want)
-			require.Equal(t, unreadable+want, opened)
-		})
+	for _, limit := range []int{1, 2, 3, 7, 10, 50} {
+		for _, unreadable := range []int{0, 1, 2, 3, 9, 10, 11, 20, 21, 49, 50, 51, 64, 99, 100, 101, 127, 128, 129, 150, 199, 200, 201} {
+			t.Run(fmt.Sprintf("%d of %d", limit, unreadable), func(t *testing.T) {
+				store := &countingStore{Session: NewMemorySession("user-123")}
+				right, err := New(store, key)
+				require.NoError(t, err)
+				foreign, err := New(store, wrong)
+				require.NoError(t, err)
+				require.NoError(t, right.AddItems(t.Context(), slices.Repeat([]Item{Item(`{}`)}, 500)...))
+				require.NoError(t, foreign.AddItems(t.Context(), slices.Repeat([]Item{Item(`{}`)}, unreadable)...))
+				opened := countOpenings(right)
+				items, err := right.GetItems(t.Context(), limit)
+				require.NoError(t, err)
+				require.Len(t, items, limit)
+				require.EqualValues(t, unreadable+limit, opened.Load())
+				require.LessOrEqual(t, store.items, 5*(unreadable+limit))
+				switch {
+				case unreadable == 0:
+					require.Equal(t, 1, store.reads)
+				case unreadable <= limit:
+					require.Equal(t, 2, store.reads)
+				default:
+					require.LessOrEqual(t, float64(store.reads), math.Log2(float64(unreadable)/float64(limit))+2)
+				}
+			})
+		}
 	}
 }
 
-func TestDouble(t *testing.T) {
-	require.Equal(t, 2, double(1))
-	require.Equal(t, math.MaxInt-1, double(math.MaxInt/2))
-	require.Equal(t, 0, double(math.MaxInt/2+1))
-	require.Equal(t, 0, double(math.MaxInt))
+// TestAHistoryThatIsUnreadableIsOpenedOnce has fewer readable items than are asked for.
+func TestAHistoryThatIsUnreadableIsOpenedOnce(t *testing.T) {
+	key, err := ParseKey(GenerateKey())
+	require.NoError(t, err)
+	wrong, err := ParseKey(GenerateKey())
+	require.NoError(t, err)
+	for _, limit := range []int{0, 1, 3, 100} {
+		store := NewMemorySession("user-123")
+		session, err := New(store, key)
+		require.NoError(t, err)
+		require.NoError(t, session.AddItems(t.Context(), Item(`{"a":1}`), Item(`{"b":2}`)))
+		foreign, err := New(store, wrong)
+		require.NoError(t, err)
+		require.NoError(t, foreign.AddItems(t.Context(), slices.Repeat([]Item{Item(`{}`)}, 100)...))
+		opened := countOpenings(session)
+		items, err := session.GetItems(t.Context(), limit)
+		require.NoError(t, err)
+		want := 2
+		if limit == 1 {
+			want = 1
+		}
+		require.Len(t, items, want)
+		require.EqualValues(t, 100+want, opened.Load())
+	}
+}
+
+func TestWider(t *testing.T) {
+	require.Equal(t, 30, wider(10, 10))
+	require.Equal(t, 70, wider(30, 10))
+	require.Equal(t, math.MaxInt, wider(math.MaxInt/2, 1))
+	require.Equal(t, 0, wider(math.MaxInt/2+1, 1))
+	require.Equal(t, 0, wider(math.MaxInt, math.MaxInt))
 }
 
 // TestAClockBeforeTheEpoch takes everything for future, rather than for very old.
@@ -61,4 +115,15 @@ func TestAClockBeforeTheEpoch(t *testing.T) {
 	require.ErrorIs(t, s.judge(opened{sealed: 61, payload: []byte(`{}`)}, clock), ErrFuture)
 	require.NoError(t, s.judge(opened{sealed: 60, payload: []byte(`{}`)}, clock))
 	require.NoError(t, s.judge(opened{sealed: 0, payload: []byte(`{}`)}, clock))
+}
+
+func TestIsBase64(t *testing.T) {
+	for _, s := range []string{
+		"", "A", "AA", "AAA", "AAAA", "AAA=", "AA==", "A===", "====", "AB==", "AAB=", "AQ==", "AAE=", "A=A=", "AA=A", "=AAA", "AAAAA", "AAAAAAAA", "AAAAAA==",
+		"\n\n\n\n", "AAAA\n\n\n\n", "AAAAAA=\n", "AAA\n", "AAA\nAAAA", "\r\n\r\nAAAA", "AA==AAAA", "AAAAAAA", "-_-_", "+/+/", "AAAA!AAA", "AAAé", "AAA\x00",
+	} {
+		decoded, err := base64.URLEncoding.DecodeString(s)
+		canonical := s != "" && err == nil && base64.URLEncoding.EncodeToString(decoded) == s
+		require.Equal(t, canonical, isBase64([]byte(s)), "%q", s)
+	}
 }

@@ -1,0 +1,70 @@
+package encsession
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// parallelBytes is how many bytes of items are worth a second goroutine: fewer are sealed or opened in less time than it
+// takes to start one and to wait for it, as BenchmarkParallel shows.
+const parallelBytes = 16 << 10
+
+// workersFor returns how many goroutines, the caller's included, are worth it for n items of these sizes in bytes.
+func workersFor(n int, size func(int) int) int {
+	if n < 2 {
+		return 1
+	}
+	total := 0
+	for i := range n {
+		total += size(i)
+	}
+	if total < parallelBytes {
+		return 1
+	}
+	return min(runtime.GOMAXPROCS(0), n, 2*total/parallelBytes)
+}
+
+// forEach calls do for every number below n, on several goroutines, and returns when all calls have. Numbers are taken in
+// order, and none after an error: the error that forEach returns is that of the lowest number that has one, whatever the
+// number of goroutines, or that of the context when it is done.
+func forEach(ctx context.Context, n, workers int, do func(int) error) error {
+	type failure struct {
+		at  int
+		err error
+	}
+	var next atomic.Int64
+	failures := make(chan failure, workers)
+	work := func() {
+		for {
+			i := int(next.Add(1)) - 1
+			if i >= n {
+				return
+			}
+			err := ctx.Err()
+			if err == nil {
+				err = do(i)
+			}
+			if err != nil {
+				next.Store(int64(n))
+				failures <- failure{i, err}
+				return
+			}
+		}
+	}
+	var others sync.WaitGroup
+	for range workers - 1 {
+		others.Go(work)
+	}
+	work()
+	others.Wait()
+	close(failures)
+	first := failure{at: n}
+	for f := range failures {
+		if f.at < first.at {
+			first = f
+		}
+	}
+	return first.err
+}
