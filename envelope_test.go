@@ -579,7 +579,10 @@ func TestShortTokensInDisguise(t *testing.T) {
 	for n := range 48 {
 		token := encode(forge.signed(0x80, 0, make([]byte, n), nil))
 		for _, junk := range []string{"\n", "\r", "!", "="} {
-			for length := len(token); length < 220; length++ {
+			for _, length := range []int{len(token), 72, 76, 80, 92, 96, 100, 104, 112, 116, 120, 121, 124, 140, 144, 164} {
+				if length < len(token) {
+					continue
+				}
 				for _, tail := range []string{"", "AAAA", "AAA=", "AA=="} {
 					requireOpen(t, sealer, forge, envelope(token+strings.Repeat(junk, length-len(token))+tail))
 					if length > 100 {
