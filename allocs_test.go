@@ -14,7 +14,7 @@ func TestSmallCallsAllocateLittle(t *testing.T) {
 	store := NewMemorySession("user-123")
 	session := longSession(t, store)
 	item := longItems(1)[0]
-	key := session.sealer.keys()[0]
+	key := &session.sealer.keys()[0]
 	token, err := fernet.EncryptAndSign(item, key)
 	require.NoError(t, err)
 	keys := []*fernet.Key{key}

@@ -2,7 +2,10 @@ package encsession_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/fernet/fernet-go"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/hkdf"
 
 	"github.com/encsession/encsession"
 )
@@ -119,12 +123,49 @@ func BenchmarkAddItems(b *testing.B) {
 	})
 }
 
+// BenchmarkNew sets New beside the derivation of its key. allocs/op counts both.
 func BenchmarkNew(b *testing.B) {
-	store, key := encsession.NewMemorySession(sessionID), testKey(b, 0)
+	store, key, secret := encsession.NewMemorySession(sessionID), testKey(b, 0), testIKM(0)
 	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := encsession.New(store, key); err != nil {
-			b.Fatal(err)
+	alternate(b, func() {
+		for range 100 {
+			if _, err := encsession.New(store, key); err != nil {
+				b.Fatal(err)
+			}
 		}
+	}, func() {
+		for range 100 {
+			var derived fernet.Key
+			if _, err := io.ReadFull(hkdf.New(sha256.New, secret, []byte(sessionID), []byte("agents.session-store.hkdf.v1")), derived[:]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkOpenSessions holds many sessions open at once, each with a store of its own, and reports the heap for each.
+func BenchmarkOpenSessions(b *testing.B) {
+	key := testKey(b, 0)
+	for b.Loop() {
+		const n = 1_000_000
+		before := heap()
+		sessions := make([]*encsession.EncryptedSession, n)
+		for i := range sessions {
+			var err error
+			if sessions[i], err = encsession.New(encsession.NewMemorySession(fmt.Sprintf("user-%d", i)), key); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(heap()-before)/n, "heap-B/session")
+		runtime.KeepAlive(sessions)
 	}
+}
+
+// heap returns the bytes that are reachable.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }

@@ -28,7 +28,7 @@ type EncryptedSession struct {
 	// store returns the store. It is a func for the reason given at Key: printing the session must not print what the
 	// store holds, which may be plaintext that is still to be migrated.
 	store  func() Session
-	sealer *Sealer
+	sealer Sealer
 
 	refusePlaintext bool
 	strict          bool
@@ -98,7 +98,7 @@ func (s *EncryptedSession) check(ctx context.Context) error {
 
 // SessionID returns the ID that the key is derived for: that of WithSessionID, or else that of the store.
 func (s *EncryptedSession) SessionID() string {
-	if s == nil || s.sealer == nil {
+	if s == nil {
 		return ""
 	}
 	return s.sealer.sessionID

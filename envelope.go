@@ -47,7 +47,7 @@ type Sealer struct {
 
 	// keys returns the keys of the session: the current one and then the read keys. It is a func for the
 	// reason given at Key.
-	keys func() []*fernet.Key
+	keys func() []fernet.Key
 }
 
 // NewSealer returns the Sealer of a session. It seals under the key that is derived from key and sessionID, and
@@ -60,29 +60,26 @@ func NewSealer(sessionID string, ttl time.Duration, key Key, readKeys ...Key) (*
 	if err != nil {
 		return nil, fmt.Errorf("encsession: NewSealer: %w", err)
 	}
-	return s, nil
+	return &s, nil
 }
 
-func newSealer(sessionID string, ttl time.Duration, key Key, readKeys []Key) (*Sealer, error) {
+func newSealer(sessionID string, ttl time.Duration, key Key, readKeys []Key) (Sealer, error) {
 	if err := checkSessionID(sessionID); err != nil {
-		return nil, err
+		return Sealer{}, err
 	}
 	if ttl != NoExpiry && (ttl < time.Second || ttl%time.Second != 0) {
-		return nil, fmt.Errorf("TTL of %v is neither NoExpiry nor whole seconds, at least one", ttl)
+		return Sealer{}, fmt.Errorf("TTL of %v is neither NoExpiry nor whole seconds, at least one", ttl)
 	}
-	current, err := key.derive(sessionID)
-	if err != nil {
-		return nil, err
+	keys := make([]fernet.Key, 1+len(readKeys))
+	if err := key.derive(sessionID, &keys[0]); err != nil {
+		return Sealer{}, err
 	}
-	keys := []*fernet.Key{current}
 	for i, readKey := range readKeys {
-		derived, err := readKey.derive(sessionID)
-		if err != nil {
-			return nil, fmt.Errorf("read key %d: %w", i, err)
+		if err := readKey.derive(sessionID, &keys[1+i]); err != nil {
+			return Sealer{}, fmt.Errorf("read key %d: %w", i, err)
 		}
-		keys = append(keys, derived)
 	}
-	return &Sealer{sessionID: sessionID, ttl: ttl, keys: func() []*fernet.Key { return keys }}, nil
+	return Sealer{sessionID: sessionID, ttl: ttl, keys: func() []fernet.Key { return keys }}, nil
 }
 
 // check returns an error for a Sealer that NewSealer did not make.
@@ -115,7 +112,7 @@ func (s *Sealer) seal(item Item, now time.Time) (Item, error) {
 }
 
 func (s *Sealer) sealAt(payload []byte, sealed time.Time) (Item, error) {
-	token, err := fernet.EncryptAndSignAtTime(payload, s.keys()[0], sealed)
+	token, err := fernet.EncryptAndSignAtTime(payload, &s.keys()[0], sealed)
 	if err != nil {
 		return nil, fmt.Errorf("no randomness: %w", err)
 	}
@@ -209,7 +206,7 @@ func (s *Sealer) openToken(token []byte) (opened, error) {
 	}
 	keys := s.keys()
 	for i := range keys {
-		payload := fernet.VerifyAndDecrypt(token, 0, keys[i:i+1]) // a TTL of 0: age is judged elsewhere
+		payload := fernet.VerifyAndDecrypt(token, 0, []*fernet.Key{&keys[i]}) // a TTL of 0: age is judged elsewhere
 		if payload == nil {
 			continue
 		}

@@ -149,13 +149,12 @@ func checkSessionID(id string) error {
 	return nil
 }
 
-// derive returns the Fernet key of a session: HKDF-SHA256 (RFC 5869) with the master key as input keying
+// derive sets derived to the Fernet key of a session: HKDF-SHA256 (RFC 5869) with the master key as input keying
 // material, the session ID as salt, and hkdfInfo. The first half of the key signs, the second encrypts.
-func (k Key) derive(sessionID string) (*fernet.Key, error) {
+func (k Key) derive(sessionID string, derived *fernet.Key) error {
 	if k.ikm == nil {
-		return nil, errors.New("key is the zero Key; use ParseKey or NewKey")
+		return errors.New("key is the zero Key; use ParseKey or NewKey")
 	}
-	derived := new(fernet.Key)
 	_, err := io.ReadFull(hkdf.New(sha256.New, k.ikm(), []byte(sessionID), []byte(hkdfInfo)), derived[:])
-	return derived, err
+	return err
 }

@@ -18,7 +18,7 @@ import (
 func countOpenings(s *EncryptedSession) *atomic.Int64 {
 	var opened atomic.Int64
 	keys := s.sealer.keys
-	s.sealer.keys = func() []*fernet.Key {
+	s.sealer.keys = func() []fernet.Key {
 		opened.Add(1)
 		return keys()
 	}
