@@ -123,6 +123,52 @@ func BenchmarkAddItems(b *testing.B) {
 	})
 }
 
+// BenchmarkGrowth reads sessions of different lengths: all of each, where ns/item should stay the same, and the newest 50
+// of each, where ns/op should.
+func BenchmarkGrowth(b *testing.B) {
+	ctx := context.Background()
+	for _, n := range []int{100, 1_000, 10_000, 100_000} {
+		session := newSession(b, encsession.NewMemorySession(sessionID), testKey(b, 0))
+		require.NoError(b, session.AddItems(ctx, benchmarkItems(n, 200)...))
+		for _, limit := range []int{0, 50} {
+			b.Run(fmt.Sprintf("limit=%d/of=%d", limit, n), func(b *testing.B) {
+				items := 0
+				for b.Loop() {
+					got, err := session.GetItems(ctx, limit)
+					if err != nil {
+						b.Fatal(err)
+					}
+					items = len(got)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*items), "ns/item")
+			})
+		}
+	}
+}
+
+// BenchmarkUnreadable reads the newest 50 items of a session in which the newest k have expired: O(k + 50).
+func BenchmarkUnreadable(b *testing.B) {
+	ctx := context.Background()
+	f := newForger(testIKM(0), sessionID)
+	for _, k := range []int{0, 50, 500, 5_000} {
+		store := encsession.NewMemorySession(sessionID)
+		session := newSession(b, store, testKey(b, 0))
+		require.NoError(b, session.AddItems(ctx, benchmarkItems(10_000, 200)...))
+		for _, item := range benchmarkItems(k, 200) {
+			require.NoError(b, store.AddItems(ctx, f.envelope(1, string(item))))
+		}
+		b.Run(fmt.Sprint("k=", k), func(b *testing.B) {
+			for b.Loop() {
+				items, err := session.GetItems(ctx, 50)
+				if err != nil || len(items) != 50 {
+					b.Fatal(len(items), err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*(k+50)), "ns/item")
+		})
+	}
+}
+
 // BenchmarkNew sets New beside the derivation of its key. allocs/op counts both.
 func BenchmarkNew(b *testing.B) {
 	store, key, secret := encsession.NewMemorySession(sessionID), testKey(b, 0), testIKM(0)
