@@ -47,3 +47,5 @@ replace github.com/encsession/encsession => ../
 replace github.com/encsession/encsession/redisstore => ../redisstore
 
 replace github.com/encsession/encsession/sqlstore => ../sqlstore
+
+replace github.com/encsession/encsession/openaisession => ../openaisession

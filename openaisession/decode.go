@@ -1,0 +1,171 @@
+package openaisession
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strings"
+
+	"github.com/encsession/encsession"
+	"github.com/openai/openai-go/v3/packages/param"
+	"github.com/openai/openai-go/v3/responses"
+)
+
+// decode returns an input item that marshals to JSON equal to the stored item. It has a variant set wherever openai-go
+// has one that can hold the item whole; otherwise it carries the stored JSON. Whether a variant can is not a matter of
+// trust in a version of openai-go: it is marshalled again and compared.
+func decode(item encsession.Item) responses.ResponseInputItemUnionParam {
+	for _, value := range candidates(item) {
+		if marshalsTo(value, item) {
+			return value
+		}
+		keepUnknown(reflect.ValueOf(&value).Elem(), item)
+		if marshalsTo(value, item) {
+			return value
+		}
+	}
+	return param.Override[responses.ResponseInputItemUnionParam](item)
+}
+
+// candidates returns what an item may be, the most telling first. Messages are told apart here: openai-go decodes every
+// message into the first of its three variants, and none that has no type.
+func candidates(item encsession.Item) []responses.ResponseInputItemUnionParam {
+	var head struct {
+		Type, Role          string
+		ID, Status, Content json.RawMessage
+	}
+	if json.Unmarshal(item, &head) != nil {
+		return nil
+	}
+	isMessage := head.Type == "message" || head.Type == "" && head.Role != ""
+	hasParts := bytes.HasPrefix(head.Content, []byte("["))
+
+	var union responses.ResponseInputItemUnionParam
+	var output responses.ResponseOutputMessageParam
+	var input responses.ResponseInputItemMessageParam
+	var easy responses.EasyInputMessageParam
+	var found []responses.ResponseInputItemUnionParam
+	if !isMessage && json.Unmarshal(item, &union) == nil {
+		found = append(found, union)
+	}
+	if isMessage && hasParts && head.Role == "assistant" && json.Unmarshal(item, &output) == nil {
+		found = append(found, responses.ResponseInputItemUnionParam{OfOutputMessage: &output})
+	}
+	if isMessage && hasParts && (head.ID != nil || head.Status != nil) && json.Unmarshal(item, &input) == nil {
+		found = append(found, responses.ResponseInputItemUnionParam{OfInputMessage: &input})
+	}
+	if isMessage && json.Unmarshal(item, &easy) == nil {
+		found = append(found, responses.ResponseInputItemUnionParam{OfMessage: &easy})
+	}
+	return found
+}
+
+// marshalsTo reports whether value marshals to JSON equal to raw.
+func marshalsTo(value any, raw json.RawMessage) bool {
+	written, err := json.Marshal(value)
+	return err == nil && equalJSON(written, raw) && !losesSurrogates(written, raw)
+}
+
+// losesSurrogates reports whether half a surrogate pair may have become U+FFFD, which to encoding/json is the same.
+// Python writes such halves.
+func losesSurrogates(written, raw []byte) bool {
+	return (bytes.ContainsRune(written, '\uFFFD') || bytes.Contains(written, []byte(`\ufffd`))) &&
+		bytes.Contains(bytes.ToLower(raw), []byte(`\ud`))
+}
+
+// keepUnknown gives every struct in v, which openai-go has decoded from raw, the members that openai-go does not know or
+// would not write, as extra fields.
+func keepUnknown(v reflect.Value, raw json.RawMessage) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			keepUnknown(v.Elem(), raw)
+		}
+	case reflect.Slice:
+		var elements []json.RawMessage
+		if json.Unmarshal(raw, &elements) == nil && len(elements) == v.Len() {
+			for i, element := range elements {
+				keepUnknown(v.Index(i), element)
+			}
+		}
+	case reflect.Struct:
+		if isUnion(v.Type()) {
+			for i := range v.NumField() {
+				keepUnknown(v.Field(i), raw) // at most one is set
+			}
+		} else if object, ok := addressOf(v).(extensible); ok {
+			keepMembers(v, object, raw)
+		}
+	}
+}
+
+// extensible is implemented by pointers to the structs of openai-go that stand for JSON objects, and to its unions.
+type extensible interface {
+	SetExtraFields(map[string]any)
+}
+
+// addressOf returns a pointer to v, or nil where v is not exported.
+func addressOf(v reflect.Value) any {
+	if !v.CanAddr() || !v.Addr().CanInterface() {
+		return nil
+	}
+	return v.Addr().Interface()
+}
+
+// isUnion reports whether t is one of the structs of openai-go of which one field holds the value.
+func isUnion(t reflect.Type) bool {
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Anonymous && f.Type == reflect.TypeFor[param.APIUnion]() {
+			return true
+		}
+	}
+	return false
+}
+
+func keepMembers(v reflect.Value, object extensible, raw json.RawMessage) {
+	members, ok := membersOf(raw)
+	if !ok {
+		return
+	}
+	known := map[string]bool{}
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if member, ok := members[name]; ok {
+			known[name] = true
+			keepUnknown(v.Field(i), member)
+		}
+	}
+	encoded, _ := json.Marshal(v.Interface()) // where it cannot be marshalled, decode will see that too
+	written, _ := membersOf(encoded)
+	extra := map[string]any{}
+	for name, member := range members {
+		if known[name] && !isEmpty(member) {
+			continue // a field that does not show what there is would be a lie: decode then sees that it was not written
+		}
+		if !equalJSON(written[name], member) {
+			extra[name] = member
+		}
+	}
+	for name := range written {
+		if _, ok := members[name]; !ok {
+			extra[name] = param.Omit
+		}
+	}
+	if len(extra) > 0 {
+		object.SetExtraFields(extra)
+	}
+}
+
+// isEmpty reports whether a member is what openai-go may leave out: null, or an empty value.
+func isEmpty(member json.RawMessage) bool {
+	switch string(member) {
+	case "null", `""`, "[]", "{}", "false", "0":
+		return true
+	}
+	return false
+}
+
+func membersOf(raw json.RawMessage) (members map[string]json.RawMessage, ok bool) {
+	err := json.Unmarshal(raw, &members)
+	return members, err == nil
+}

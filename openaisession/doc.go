@@ -1,0 +1,51 @@
+// Package openaisession takes input items of the OpenAI Go SDK, [responses.ResponseInputItemUnionParam] of
+// github.com/openai/openai-go/v3, in and out of any Session of github.com/encsession/encsession, without loss.
+//
+//	session, err := openaisession.New(encrypted) // or any other encsession.Session
+//	err = session.AddItems(ctx, []responses.ResponseInputItemUnionParam{
+//		responses.ResponseInputItemParamOfMessage("Hello", responses.EasyInputMessageRoleUser),
+//	})
+//	history, err := session.GetItems(ctx, 0)
+//	response, err := client.Responses.New(ctx, responses.ResponseNewParams{
+//		Input: responses.ResponseNewParamsInputUnion{OfInputItemList: history}, // and Model, Tools and so on
+//	})
+//	err = session.AddOutput(ctx, response.Output)
+//
+// # What comes back
+//
+// What openai-go marshals is stored, and what is stored comes back as a value that marshals to equal JSON: the same members
+// with the same values, numbers to the last digit. That goes for every item, also for those that Python or another
+// version of openai-go wrote. Decoding them with encoding/json alone is not enough. A message without a type, which is
+// how most programs write {"role":"user","content":"Hi"}, is an error there; an assistant's message loses its id and status,
+// and with some versions its content; an unknown type is an error; unknown members, and null in many places, are lost.
+//
+// An item comes back as an ordinary value of openai-go wherever openai-go can hold it whole. One variant is set (OfMessage,
+// OfFunctionCall and so on), and its fields may be read, changed and sent. Members that openai-go does not know, or
+// would not write, are in ExtraFields of the struct that they belong to. There openai-go's own rule holds: an extra field
+// goes before a field of the same name.
+//
+// Where openai-go cannot hold an item whole, such as one of a type that it does not know, no variant is set. Such a
+// value carries the stored JSON, byte for byte: its method Overrides returns it, as a json.RawMessage, and it is sent and
+// stored like any other. To change it, change the JSON and make a new value with param.Override.
+//
+// A message from the assistant that has parts comes back as OfOutputMessage, another one that has parts and an id or a
+// status as OfInputMessage, and every other one as OfMessage. Their JSON does not tell more.
+//
+// # Output of the model
+//
+// AddOutput stores response.Output as the API sent it, which is what the API wants back. It refuses some members that
+// only SDKs add, such as the status null that a dump of Python's objects writes into reasoning: AddOutput adds none. Without
+// server-side state (Store false), ask for reasoning.encrypted_content with Include, so that reasoning can be sent back.
+//
+// # Histories with holes
+//
+// Items expire one by one, and a limit cuts where it cuts. A tool call without its output, or the other way round, makes
+// the API refuse the whole history. [WithoutOrphans] leaves out what is alone.
+//
+// # openai-agents-go
+//
+// A [Session] has the method set of memory.Session in github.com/nlpodyssey/openai-agents-go, whose items are the same
+// type since it uses openai-go v3: give it to the runner as it is. That framework requires openai-go v3.24.0 and does not
+// compile with the latest versions, in which fields have changed their types. Therefore this module requires no later
+// one. Its tests run with that version and with the latest; in your program the one that you require counts.
+package openaisession

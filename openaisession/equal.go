@@ -1,0 +1,72 @@
+package openaisession
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// equalJSON reports whether a and b are the same JSON value. White space, escapes, the order of members and the way in
+// which a number is written do not matter; its value does, to the last digit.
+func equalJSON(a, b []byte) bool {
+	x, errX := exactValue(a)
+	y, errY := exactValue(b)
+	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
+}
+
+// exactValue decodes JSON as encoding/json does, but numbers as number.
+func exactValue(b []byte) (value any, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(b))
+	decoder.UseNumber()
+	if err := decoder.Decode(&value); err != nil {
+		return nil, err
+	}
+	return exactNumbers(value), nil
+}
+
+func exactNumbers(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		for name, member := range value {
+			value[name] = exactNumbers(member)
+		}
+	case []any:
+		for i, element := range value {
+			value[i] = exactNumbers(element)
+		}
+	case json.Number:
+		return exactNumber(value.String())
+	}
+	return value
+}
+
+// number is the value of a number, without rounding.
+type number struct {
+	negative bool
+	digits   string // without zeros at either end, so that 0 is empty
+	exponent int    // of the last digit
+	text     string // of a number whose exponent no program could use; otherwise empty
+}
+
+func exactNumber(text string) number {
+	mantissa, exponent, hasExponent := strings.Cut(strings.ToLower(text), "e")
+	n := number{}
+	if hasExponent {
+		var err error
+		if n.exponent, err = strconv.Atoi(exponent); err != nil {
+			return number{text: text}
+		}
+	}
+	mantissa, n.negative = strings.CutPrefix(mantissa, "-")
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	all := whole + fraction
+	n.digits = strings.TrimRight(all, "0")
+	n.exponent += len(all) - len(n.digits) - len(fraction)
+	n.digits = strings.TrimLeft(n.digits, "0")
+	if n.digits == "" {
+		return number{}
+	}
+	return n
+}

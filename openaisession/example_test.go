@@ -1,0 +1,132 @@
+package openaisession_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+
+	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/openaisession"
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/packages/param"
+	"github.com/openai/openai-go/v3/responses"
+)
+
+// The examples use one key that everybody can read here. Yours comes from a secret manager.
+const exampleKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+// runTurn is the agent of README.md. examples/agent runs one like it.
+func runTurn(ctx context.Context, client openai.Client, session *openaisession.Session, text string) (string, error) {
+	params := responses.ResponseNewParams{}
+	// session comes from openaisession.New(encrypted, openaisession.WithoutOrphans(nil)); params hold model and tools.
+	input := []responses.ResponseInputItemUnionParam{responses.ResponseInputItemParamOfMessage(text, "user")}
+	for {
+		if err := session.AddItems(ctx, input); err != nil {
+			return "", err
+		}
+		history, err := session.GetItems(ctx, 0)
+		if err != nil {
+			return "", err
+		}
+		params.Input.OfInputItemList = history
+		response, err := client.Responses.New(ctx, params)
+		if err != nil {
+			return "", err
+		}
+		if err := session.AddOutput(ctx, response.Output); err != nil {
+			return "", err
+		}
+		if input = callTools(response.Output); len(input) == 0 { // an output for each call
+			return response.OutputText(), nil
+		}
+	}
+}
+
+// callTools stands for the tools of an agent: it returns an output for each call.
+func callTools(output []responses.ResponseOutputItemUnion) []responses.ResponseInputItemUnionParam {
+	var items []responses.ResponseInputItemUnionParam
+	for _, item := range output {
+		if item.Type == "function_call" {
+			items = append(items, param.Override[responses.ResponseInputItemUnionParam](
+				map[string]string{"type": "function_call_output", "call_id": item.CallID, "output": "sunny"}))
+		}
+	}
+	return items
+}
+
+var _ = runTurn // which calls the API
+
+// What the model has answered goes in as it came, and comes out ready to be sent.
+func Example() {
+	ctx := context.Background()
+	key, err := encsession.ParseKey(exampleKey)
+	if err != nil {
+		log.Fatal(err)
+	}
+	encrypted, err := encsession.New(encsession.NewMemorySession("user-123"), key, encsession.WithoutPlaintext())
+	if err != nil {
+		log.Fatal(err)
+	}
+	session, err := openaisession.New(encrypted)
+	if err != nil {
+		log.Fatal(err)
+	}
+	response := responses.Response{} // client.Responses.New returns it
+	err = json.Unmarshal([]byte(`{"output": [{"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+		"content": [{"type": "output_text", "text": "Hello!", "annotations": [], "from_a_later_version": 1}]}]}`), &response)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := session.AddOutput(ctx, response.Output); err != nil {
+		log.Fatal(err)
+	}
+
+	history, err := session.GetItems(ctx, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	text := &history[0].OfOutputMessage.Content[0].OfOutputText.Text // a field like any other
+	fmt.Println(*text)
+	*text = "Hello again!"
+	sent, err := json.Marshal(history) // as the client does
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(sent))
+	// Output:
+	// Hello!
+	// [{"id":"msg_1","content":[{"annotations":[],"text":"Hello again!","type":"output_text","from_a_later_version":1}],"status":"completed","role":"assistant","type":"message"}]
+}
+
+// A tool call whose output is missing would make the API refuse the whole history.
+func ExampleWithoutOrphans() {
+	ctx := context.Background()
+	store := encsession.NewMemorySession("user-123")
+	session, err := openaisession.New(store, openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
+		fmt.Println("left out of", o.SessionID+":", o.Type, o.ID)
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = session.AddItems(ctx, []responses.ResponseInputItemUnionParam{
+		responses.ResponseInputItemParamOfMessage("Book the flight.", "user"),
+		responses.ResponseInputItemParamOfFunctionCall(`{"flight":"LO281"}`, "call_1", "book"),
+		// The program stopped here.
+		responses.ResponseInputItemParamOfMessage("Hello? Are you there?", "user"),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	history, err := session.GetItems(ctx, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, item := range history {
+		fmt.Println(*item.GetRole(), item.OfMessage.Content.OfString)
+	}
+	// Output:
+	// left out of user-123: function_call call_1
+	// user Book the flight.
+	// user Hello? Are you there?
+}
