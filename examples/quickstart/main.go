@@ -16,6 +16,7 @@ import (
 
 	"github.com/encsession/encsession"
 	"github.com/encsession/encsession/examples/internal/sample"
+	"github.com/encsession/encsession/examples/internal/show"
 	"github.com/encsession/encsession/sqlstore"
 	_ "modernc.org/sqlite" // a driver that needs no C compiler
 )
@@ -99,7 +100,7 @@ func addAndShow(ctx context.Context, w io.Writer, db *sql.DB, store encsession.S
 	if err := session.AddItems(ctx, sample.Conversation()...); err != nil {
 		return err
 	}
-	rows, err := readRows(ctx, db)
+	rows, err := show.Rows(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -111,39 +112,15 @@ func addAndShow(ctx context.Context, w io.Writer, db *sql.DB, store encsession.S
 		return fmt.Errorf("the file holds %d rows, the session returns %d items", len(rows), len(items))
 	}
 
-	heading(w, "1. A conversation of %d items in the session %q", len(items), session.SessionID())
+	show.Heading(w, "1. A conversation of %d items in the session %q", len(items), session.SessionID())
 	fmt.Fprintln(w, "What lies in the file is read with plain SQL, not through the library: each message_data is")
 	fmt.Fprintln(w, `{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"<the encrypted item>"}. An … stands for a cut.`)
 	fmt.Fprintf(w, "\n%s\n", compare(rows, items))
 	return nil
 }
 
-// row is a row of agent_messages.
-type row struct {
-	id          int64
-	messageData string
-}
-
-// readRows reads what lies in the file, without the help of the library.
-func readRows(ctx context.Context, db *sql.DB) ([]row, error) {
-	found, err := db.QueryContext(ctx, "SELECT id, message_data FROM agent_messages ORDER BY id")
-	if err != nil {
-		return nil, err
-	}
-	defer found.Close()
-	var rows []row
-	for found.Next() {
-		var r row
-		if err := found.Scan(&r.id, &r.messageData); err != nil {
-			return nil, err
-		}
-		rows = append(rows, r)
-	}
-	return rows, found.Err()
-}
-
 func tryWrongKey(ctx context.Context, w io.Writer, store encsession.Session, key encsession.Key) error {
-	heading(w, "2. The same file under a wrong key")
+	show.Heading(w, "2. The same file under a wrong key")
 	wrongKey, err := newKey()
 	if err != nil {
 		return err
@@ -161,7 +138,7 @@ func tryWrongKey(ctx context.Context, w io.Writer, store encsession.Session, key
 }
 
 func expire(ctx context.Context, w io.Writer, store encsession.Session, key encsession.Key) error {
-	heading(w, "3. The same file under the right key, 2 seconds later")
+	show.Heading(w, "3. The same file under the right key, 2 seconds later")
 	time.Sleep(2 * time.Second) // age is counted in whole seconds: after a shorter sleep it may still be one
 	if err := showRead(ctx, w, "TTL of 1s", store, key, time.Second); err != nil {
 		return err

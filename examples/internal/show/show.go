@@ -1,0 +1,68 @@
+// Package show has what the examples need to show a person what lies in a database, in places that are narrow.
+package show
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// Heading writes a heading.
+func Heading(w io.Writer, format string, args ...any) {
+	title := fmt.Sprintf(format, args...)
+	fmt.Fprintf(w, "\n%s\n%s\n", title, strings.Repeat("=", text.StringWidth(title)))
+}
+
+// Row is a row of agent_messages.
+type Row struct {
+	ID          int64
+	MessageData string
+}
+
+// Rows reads what lies in a database, without the help of the library.
+func Rows(ctx context.Context, db *sql.DB) ([]Row, error) {
+	found, err := db.QueryContext(ctx, "SELECT id, message_data FROM agent_messages ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	var rows []Row
+	for found.Next() {
+		var r Row
+		if err := found.Scan(&r.ID, &r.MessageData); err != nil {
+			return nil, err
+		}
+		rows = append(rows, r)
+	}
+	return rows, found.Err()
+}
+
+// Envelope shows the beginning of a row's data and its end, where no two payloads are alike: tokens that were made in
+// the same second all begin alike. What is no envelope is cut to width.
+func Envelope(messageData string, width int) string {
+	const payload = `"payload":"`
+	s := Printable(messageData)
+	head, token, ok := strings.Cut(s, payload)
+	if !ok {
+		return text.Snip(s, width, "…")
+	}
+	head = text.Trim(head, len(`{"__enc__":1,`))
+	end := token[max(0, len(token)-12):]
+	return head + "…" + payload + "…" + end
+}
+
+// Printable replaces what could steer the terminal: control characters, and the invisible ones that turn the
+// direction of text round. What users and tools say is not to be trusted with that.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
