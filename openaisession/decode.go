@@ -3,6 +3,7 @@ package openaisession
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
 	"reflect"
 	"strings"
 
@@ -15,7 +16,7 @@ import (
 // has one that can hold the item whole; otherwise it carries the stored JSON. Whether a variant can is not a matter of
 // trust in a version of openai-go: it is marshalled again and compared.
 func decode(item encsession.Item) responses.ResponseInputItemUnionParam {
-	for _, value := range candidates(item) {
+	for value := range candidates(item) {
 		if marshalsTo(value, item) {
 			return value
 		}
@@ -27,43 +28,47 @@ func decode(item encsession.Item) responses.ResponseInputItemUnionParam {
 	return param.Override[responses.ResponseInputItemUnionParam](item)
 }
 
-// candidates returns what an item may be, the most telling first. Messages are told apart here: openai-go decodes every
+// candidates yields what an item may be, the most telling first. Messages are told apart here: openai-go decodes every
 // message into the first of its three variants, and none that has no type.
-func candidates(item encsession.Item) []responses.ResponseInputItemUnionParam {
-	var head struct {
-		Type, Role          string
-		ID, Status, Content json.RawMessage
-	}
-	if json.Unmarshal(item, &head) != nil {
-		return nil
-	}
-	isMessage := head.Type == "message" || head.Type == "" && head.Role != ""
-	hasParts := bytes.HasPrefix(head.Content, []byte("["))
+func candidates(item encsession.Item) iter.Seq[responses.ResponseInputItemUnionParam] {
+	return func(yield func(responses.ResponseInputItemUnionParam) bool) {
+		var head struct {
+			Type, Role          string
+			ID, Status, Content json.RawMessage
+		}
+		if json.Unmarshal(item, &head) != nil {
+			return
+		}
+		isMessage := head.Type == "message" || head.Type == "" && head.Role != ""
+		hasParts := bytes.HasPrefix(head.Content, []byte("["))
 
-	var union responses.ResponseInputItemUnionParam
-	var output responses.ResponseOutputMessageParam
-	var input responses.ResponseInputItemMessageParam
-	var easy responses.EasyInputMessageParam
-	var found []responses.ResponseInputItemUnionParam
-	if !isMessage && json.Unmarshal(item, &union) == nil {
-		found = append(found, union)
+		var other responses.ResponseInputItemUnionParam
+		var output responses.ResponseOutputMessageParam
+		var input responses.ResponseInputItemMessageParam
+		var easy responses.EasyInputMessageParam
+		for _, c := range []struct {
+			fits  bool
+			into  json.Unmarshaler
+			union *responses.ResponseInputItemUnionParam
+		}{
+			{!isMessage, &other, &other},
+			{isMessage && hasParts && head.Role == "assistant", &output,
+				&responses.ResponseInputItemUnionParam{OfOutputMessage: &output}},
+			{isMessage && hasParts && (head.ID != nil || head.Status != nil), &input,
+				&responses.ResponseInputItemUnionParam{OfInputMessage: &input}},
+			{isMessage, &easy, &responses.ResponseInputItemUnionParam{OfMessage: &easy}},
+		} {
+			if c.fits && c.into.UnmarshalJSON(item) == nil && !yield(*c.union) {
+				return
+			}
+		}
 	}
-	if isMessage && hasParts && head.Role == "assistant" && json.Unmarshal(item, &output) == nil {
-		found = append(found, responses.ResponseInputItemUnionParam{OfOutputMessage: &output})
-	}
-	if isMessage && hasParts && (head.ID != nil || head.Status != nil) && json.Unmarshal(item, &input) == nil {
-		found = append(found, responses.ResponseInputItemUnionParam{OfInputMessage: &input})
-	}
-	if isMessage && json.Unmarshal(item, &easy) == nil {
-		found = append(found, responses.ResponseInputItemUnionParam{OfMessage: &easy})
-	}
-	return found
 }
 
 // marshalsTo reports whether value marshals to JSON equal to raw.
-func marshalsTo(value any, raw json.RawMessage) bool {
-	written, err := json.Marshal(value)
-	return err == nil && equalJSON(written, raw) && !losesSurrogates(written, raw)
+func marshalsTo(value responses.ResponseInputItemUnionParam, raw []byte) bool {
+	written, err := marshal(value)
+	return err == nil && (bytes.Equal(written, raw) || equalJSON(written, raw) && !losesSurrogates(written, raw))
 }
 
 // losesSurrogates reports whether half a surrogate pair may have become U+FFFD, which to encoding/json is the same.

@@ -2,6 +2,7 @@ package openaisession_test
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -85,6 +86,20 @@ func TestStoredItems(t *testing.T) {
 			require.NoError(t, err)
 			requireSameJSON(t, test.item, marshal(t, popped))
 		})
+	}
+}
+
+// TestSampleConversation reads a conversation of the shape that agents really store: all of its items can be read and
+// changed as values of openai-go.
+func TestSampleConversation(t *testing.T) {
+	file, err := os.ReadFile("../examples/internal/sample/conversation.jsonl")
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(file)), "\n")
+	require.Len(t, lines, 56)
+	for _, line := range lines {
+		item := roundTrip(t, line)
+		requireSameJSON(t, line, marshal(t, item))
+		require.NotEmpty(t, variantOf(item), line)
 	}
 }
 

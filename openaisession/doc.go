@@ -45,7 +45,7 @@
 // # openai-agents-go
 //
 // A [Session] has the method set of memory.Session in github.com/nlpodyssey/openai-agents-go, whose items are the same
-// type since it uses openai-go v3: give it to the runner as it is. That framework requires openai-go v3.24.0 and does not
-// compile with the latest versions, in which fields have changed their types. Therefore this module requires no later
-// one. Its tests run with that version and with the latest; in your program the one that you require counts.
+// type since it uses openai-go v3: give it to the runner as it is. That framework requires v3.24.0 (seen in November 2026),
+// and does not compile with v3.96.0, where fields that it sets have other types. So this module requires no later version
+// than v3.24.0, and its tests run with that one and with the latest. In your program the version counts that you require.
 package openaisession

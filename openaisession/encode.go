@@ -11,17 +11,23 @@ import (
 
 // encode returns the JSON of an input item: what openai-go would send.
 func encode(item responses.ResponseInputItemUnionParam) (encsession.Item, error) {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false) // what was read is written again as it was
-	if err := encoder.Encode(item); err != nil {
+	encoded, err := marshal(item)
+	if err != nil {
 		return nil, &encodeError{err: err}
 	}
-	encoded := bytes.TrimSpace(b.Bytes())
 	if string(encoded) == "null" {
 		return nil, fmt.Errorf("no variant is set: %w", encsession.ErrInvalidItem)
 	}
 	return encoded, checkObject(encoded)
+}
+
+// marshal encodes as openai-go does, which leaves <, > and & as they are.
+func marshal(item responses.ResponseInputItemUnionParam) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(item)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // encodeOutput returns the JSON that an output item was decoded from.

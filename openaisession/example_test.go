@@ -16,31 +16,23 @@ import (
 // The examples use one key that everybody can read here. Yours comes from a secret manager.
 const exampleKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
-// runTurn is the agent of README.md. examples/agent runs one like it.
-func runTurn(ctx context.Context, client openai.Client, session *openaisession.Session, text string) (string, error) {
-	params := responses.ResponseNewParams{}
-	// session comes from openaisession.New(encrypted, openaisession.WithoutOrphans(nil)); params hold model and tools.
-	input := []responses.ResponseInputItemUnionParam{responses.ResponseInputItemParamOfMessage(text, "user")}
-	for {
-		if err := session.AddItems(ctx, input); err != nil {
-			return "", err
+// runTurn is the agent of README.md. examples/agent runs one like it, which also limits the rounds.
+func runTurn(ctx context.Context, client openai.Client, session *openaisession.Session, params responses.ResponseNewParams,
+	input []responses.ResponseInputItemUnionParam) (response *responses.Response, err error) {
+	// session comes from openaisession.New(encrypted, openaisession.WithoutOrphans(nil)); input is what the user says.
+	for err = session.AddItems(ctx, input); err == nil && len(input) > 0; err = session.AddItems(ctx, input) {
+		if params.Input.OfInputItemList, err = session.GetItems(ctx, 0); err != nil {
+			return nil, err
 		}
-		history, err := session.GetItems(ctx, 0)
-		if err != nil {
-			return "", err
+		if response, err = client.Responses.New(ctx, params); err != nil {
+			return nil, err
 		}
-		params.Input.OfInputItemList = history
-		response, err := client.Responses.New(ctx, params)
-		if err != nil {
-			return "", err
+		if err = session.AddOutput(ctx, response.Output); err != nil {
+			return nil, err
 		}
-		if err := session.AddOutput(ctx, response.Output); err != nil {
-			return "", err
-		}
-		if input = callTools(response.Output); len(input) == 0 { // an output for each call
-			return response.OutputText(), nil
-		}
+		input = callTools(response.Output) // an output for each call: none when the model has answered
 	}
+	return response, err
 }
 
 // callTools stands for the tools of an agent: it returns an output for each call.
@@ -54,8 +46,6 @@ func callTools(output []responses.ResponseOutputItemUnion) []responses.ResponseI
 	}
 	return items
 }
-
-var _ = runTurn // which calls the API
 
 // What the model has answered goes in as it came, and comes out ready to be sent.
 func Example() {

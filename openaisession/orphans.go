@@ -32,13 +32,13 @@ import (
 // answers itself, and types that this version does not know.
 //
 // Two things it cannot see. The API may refuse a call, or a message, whose reasoning is missing: add the output of a
-// response with one AddOutput, so that it expires together, and take care where a limit cuts. And what an
+// response with one AddOutput, so that it expires within a second, and take care where a limit cuts. And what an
 // item_reference or a previous_response_id stands for lies with the API: an output whose call is there is an orphan here.
 //
 // The handler is told of every item that is left out, once a call of GetItems, oldest first; nil is no handler. It is
 // called by the goroutine that reads, with no lock held, before GetItems returns. Concurrent reads call it concurrently.
 func WithoutOrphans(handle func(context.Context, Orphan)) Option {
-	return func(s *Session) { s.withoutOrphans, s.onOrphan = true, handle }
+	return func(c *config) { c.withoutOrphans, c.onOrphan = true, handle }
 }
 
 // Orphan tells the handler of WithoutOrphans of an item that was left out. It holds no content.
@@ -57,8 +57,8 @@ func (s *Session) dropOrphans(ctx context.Context, items []encsession.Item) []en
 	for i, item := range items {
 		if !h[i].orphan {
 			kept = append(kept, item)
-		} else if s.onOrphan != nil {
-			s.onOrphan(ctx, Orphan{SessionID: s.session.SessionID(), Type: h[i].Type, ID: h[i].shownID()})
+		} else if s.config.onOrphan != nil {
+			s.config.onOrphan(ctx, Orphan{SessionID: s.session.SessionID(), Type: h[i].Type, ID: h[i].shownID()})
 		}
 	}
 	return kept

@@ -17,28 +17,32 @@ import (
 // Its methods, but for AddOutput, are those of the interface memory.Session in
 // github.com/nlpodyssey/openai-agents-go.
 type Session struct {
-	session        encsession.Session
+	session encsession.Session
+	config  config
+}
+
+type config struct {
 	withoutOrphans bool
 	onOrphan       func(context.Context, Orphan) // may be nil
 }
 
-// New returns a view of s. It refuses a nil Session and a nil or invalid option.
+// Option is an option of New. The nil Option is an error.
+type Option func(*config)
+
+// New returns a view of s. It refuses a nil Session and a nil option.
 func New(s encsession.Session, opts ...Option) (*Session, error) {
 	if isNil(s) {
 		return nil, errors.New("openaisession: New: session is nil")
 	}
-	view := &Session{session: s}
+	var c config
 	for i, opt := range opts {
 		if opt == nil {
 			return nil, fmt.Errorf("openaisession: New: option %d is nil", i)
 		}
-		opt(view)
+		opt(&c)
 	}
-	return view, nil
+	return &Session{session: s, config: c}, nil
 }
-
-// Option is an option of New. The nil Option is an error.
-type Option func(*Session)
 
 // isNil reports whether a session is nil, or an interface around a nil pointer, map, func or the like.
 func isNil(s encsession.Session) bool {
@@ -79,7 +83,7 @@ func (s *Session) GetItems(ctx context.Context, limit int) ([]responses.Response
 	if err != nil {
 		return nil, err
 	}
-	if s.withoutOrphans {
+	if s.config.withoutOrphans {
 		items = s.dropOrphans(ctx, items)
 	}
 	values := make([]responses.ResponseInputItemUnionParam, len(items))

@@ -1,0 +1,130 @@
+// Agent talks to the Responses API with OpenAI's Go client, calls a tool, and keeps the conversation encrypted in a
+// SQLite file. After two turns it starts itself again: the new process goes on with the conversation from the file.
+//
+// With no arguments it talks to a scripted API that it serves on loopback, or to the real one where OPENAI_API_KEY is
+// set, about trains that do not exist. The file is in a temporary folder, which is removed. With arguments it asks what
+// they say:
+//
+//	ENCSESSION_KEY=… OPENAI_API_KEY=… go run ./examples/agent -db conversation.db "Is there a train to Gdańsk?"
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/openaisession"
+	"github.com/encsession/encsession/sqlstore"
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+	_ "modernc.org/sqlite"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Stdout, os.Args[1:])
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "agent:", err)
+		os.Exit(1)
+	}
+}
+
+// keyEnv names the variable that holds the master key, as a secret manager would set it.
+const keyEnv = "ENCSESSION_KEY"
+
+func run(ctx context.Context, w io.Writer, args []string) error {
+	var s settings
+	flags := flag.NewFlagSet("agent", flag.ContinueOnError)
+	flags.StringVar(&s.file, "db", "", "SQLite `file` with the conversation; its key is in "+keyEnv)
+	flags.StringVar(&s.scriptedAPI, "scripted-api", "", "`URL` of a scripted API to talk to instead of OpenAI's")
+	flags.StringVar(&s.model, "model", openai.ChatModelGPT5_4Mini, "a `model` that reasons")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	questions := flags.Args()
+	if s.file == "" && len(questions) > 0 {
+		return errors.New("to ask something, say with -db where the conversation is")
+	}
+	if s.file == "" {
+		return demonstrate(ctx, w, s)
+	}
+	s.key = os.Getenv(keyEnv)
+	return s.converse(ctx, w, questions...)
+}
+
+// settings say what a process works with.
+type settings struct {
+	file        string
+	key         string // must not be printed
+	scriptedAPI string // empty for the real one
+	model       string
+}
+
+// converse asks the questions, one turn after another, and goes on from what the file holds.
+func (s settings) converse(ctx context.Context, w io.Writer, questions ...string) error {
+	db, err := sql.Open("sqlite", s.file)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	session, err := s.openSession(ctx, db)
+	if err != nil {
+		return err
+	}
+	history, err := session.GetItems(ctx, 0)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "Process %d. The session %q has %d items.\n", os.Getpid(), session.SessionID(ctx), len(history))
+	a := agent{client: s.client(), session: session, model: s.model, w: w}
+	for _, question := range questions {
+		if err := a.turn(ctx, question); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openSession opens the session, encrypted in the database, as items of the OpenAI Go SDK.
+func (s settings) openSession(ctx context.Context, db *sql.DB) (*openaisession.Session, error) {
+	store, err := sqlstore.New(db, sqlstore.SQLite)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.CreateTables(ctx); err != nil {
+		return nil, err
+	}
+	key, err := encsession.ParseKey(s.key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", keyEnv, err)
+	}
+	encrypted, err := encsession.New(store.Session("user-123"), key,
+		encsession.WithoutPlaintext(), // a fresh store: what is not encrypted was not written by us
+		encsession.WithTTL(24*time.Hour),
+		encsession.WithStrictReads()) // under a wrong key, rather stop than forget
+	if err != nil {
+		return nil, err
+	}
+	return openaisession.New(encrypted, openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
+		fmt.Fprintln(os.Stderr, "agent: not sent, for its other half is missing:", o.Type, o.ID)
+	}))
+}
+
+// client returns OpenAI's client. Without options it takes the key from OPENAI_API_KEY.
+func (s settings) client() openai.Client {
+	if s.scriptedAPI == "" {
+		return openai.NewClient()
+	}
+	return openai.NewClient(option.WithBaseURL(s.scriptedAPI), option.WithAPIKey("none"), option.WithMaxRetries(0))
+}

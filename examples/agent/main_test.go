@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/encsession/encsession"
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/responses"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain makes the test binary the program, where the program starts itself.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "-db" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// What the scripted API is sent, item by item: what the user says is as openai-go writes it, what the model has answered
+// as the API sent it, null and all.
+const (
+	user1 = `{"role":"user","content":"My passport is XZ4839201. Is there a train to Gdańsk?"}`
+	think = `{"type":"reasoning","id":"rs_1","summary":[],"content":null,"encrypted_content":"gAAAAABqX1a79"}`
+	call  = `{"type":"function_call","id":"fc_1","call_id":"call_1","name":"find_train","arguments":"{\"to\":\"Gdańsk\"}",
+		"status":"completed"}`
+	result = `{"type":"function_call_output","call_id":"call_1",
+		"output":"{\"departs\":\"08:12\",\"price\":\"49 zł\",\"to\":\"Gdańsk\"}"}`
+	model1 = `{"type":"message","id":"msg_4","role":"assistant","status":"completed","content":[
+		{"type":"output_text","text":"There is a train at 08:12.","annotations":[],"logprobs":[]}]}`
+	user2  = `{"role":"user","content":"What does it cost?"}`
+	model2 = `{"type":"message","id":"msg_6","role":"assistant","status":"completed","content":[
+		{"type":"output_text","text":"It costs 49 zł.","annotations":[],"logprobs":[]}]}`
+	user3 = `{"role":"user","content":"Which passport did I tell you about?"}`
+)
+
+func TestDemonstration(t *testing.T) {
+	api := newScriptedAPI()
+	defer api.Close()
+	folder := t.TempDir()
+	var out bytes.Buffer
+	require.NoError(t, demonstrateIn(t.Context(), &out, settings{scriptedAPI: api.URL, model: "scripted"}, folder))
+
+	inputs := api.inputs()
+	require.Len(t, inputs, 4)
+	for i, want := range [][]string{
+		{user1},
+		{user1, think, call, result},
+		{user1, think, call, result, model1, user2},                // the second turn
+		{user1, think, call, result, model1, user2, model2, user3}, // after the restart
+	} {
+		require.JSONEq(t, "["+strings.Join(want, ",")+"]", string(inputs[i]), "request %d", i)
+	}
+
+	require.Contains(t, out.String(), "The session \"user-123\" has 0 items.")
+	require.Contains(t, out.String(), "\nuser   What does it cost?\nmodel  It costs 49 zł.\n")
+	require.Contains(t, out.String(), "  7  {\"__enc__\":1,…\"payload\":\"…")
+	require.Regexp(t, `The passport XZ4839201 stands in its \d+ bytes 0 times\.`, out.String())
+	require.Contains(t, out.String(), "The session \"user-123\" has 7 items.\n\nuser   Which passport did I tell you about?\n"+
+		"model  You have told me that it is XZ4839201.\n", "the second process goes on")
+	require.NotRegexp(t, `[0-9A-Za-z_-]{43}=`, out.String(), "no key")
+	require.Equal(t, 2, strings.Count(out.String(), "Process "))
+	require.NotContains(t, strings.Replace(out.String(), fmt.Sprintf("Process %d.", os.Getpid()), "", 1),
+		fmt.Sprintf("Process %d.", os.Getpid()), "the second process is another one")
+
+	file, err := os.ReadFile(filepath.Join(folder, "conversation.db"))
+	require.NoError(t, err)
+	for _, word := range []string{"passport", "XZ4839201", "find_train", "Gda", "08:12", "function_call"} {
+		require.NotContains(t, string(file), word)
+	}
+}
+
+// Without arguments and without a key, the program needs nothing and leaves nothing behind.
+func TestRunWithoutArguments(t *testing.T) {
+	t.Setenv("OPENAI_API_KEY", "")
+	t.Setenv("OPENAI_BASE_URL", "http://127.0.0.1:1") // which nobody answers
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), &out, nil))
+	require.Contains(t, out.String(), "This talks to a scripted Responses API at http://127.0.0.1:")
+	require.Contains(t, out.String(), "model  You have told me that it is XZ4839201.\n")
+	left, err := os.ReadDir(temp)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// With a key the client talks to what it would talk to by itself, here to the script, and the key goes there and nowhere
+// else.
+func TestRunWithAnAPIKey(t *testing.T) {
+	api := newScriptedAPI()
+	defer api.Close()
+	const apiKey = "sk-for-this-test"
+	var mu sync.Mutex
+	var keys []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		keys = append(keys, r.Header.Get("Authorization"))
+		mu.Unlock()
+		api.Config.Handler.ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	t.Setenv("OPENAI_API_KEY", apiKey)
+	t.Setenv("OPENAI_BASE_URL", proxy.URL)
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), &out, []string{"-model", "gpt-of-this-test"}))
+	require.Contains(t, out.String(), "the real Responses API, with the model gpt-of-this-test.")
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, []string{"Bearer " + apiKey, "Bearer " + apiKey, "Bearer " + apiKey, "Bearer " + apiKey}, keys)
+	require.NotContains(t, out.String(), apiKey)
+}
+
+func TestRunRefuses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "conversation.db")
+	key := encsession.GenerateKey()
+	api := newScriptedAPI()
+	defer api.Close()
+	args := []string{"-db", file, "-scripted-api", api.URL}
+	t.Setenv(keyEnv, key)
+	require.NoError(t, run(t.Context(), io.Discard, append(args, "Hi.")))
+
+	require.ErrorIs(t, run(t.Context(), io.Discard, []string{"-help"}), flag.ErrHelp)
+	require.EqualError(t, run(t.Context(), io.Discard, []string{"Hi."}),
+		"to ask something, say with -db where the conversation is")
+	t.Setenv(keyEnv, "")
+	require.ErrorContains(t, run(t.Context(), io.Discard, args), keyEnv)
+	t.Setenv(keyEnv, encsession.GenerateKey())
+	require.ErrorIs(t, run(t.Context(), io.Discard, args), encsession.ErrUndecryptable, "under a wrong key")
+	t.Setenv(keyEnv, key)
+	require.NoError(t, run(t.Context(), io.Discard, args), "which lost nothing")
+}
+
+// The process stopped after the model had called a tool. The history as it is would be refused.
+func TestAfterAStopInTheMiddleOfATurn(t *testing.T) {
+	s, items := stoppedConversation(t)
+	var history []scriptedItem
+	require.NoError(t, json.Unmarshal(items, &history))
+	require.Equal(t, "No tool output found for function call call_1.", refusal(history))
+
+	api := newScriptedAPI()
+	defer api.Close()
+	s.scriptedAPI = api.URL
+	var out bytes.Buffer
+	require.NoError(t, s.converse(t.Context(), &out, "Which passport did I tell you about?"))
+	require.Contains(t, out.String(), "model  You have told me that it is XZ4839201.\n")
+	require.JSONEq(t, "["+user1+","+user3+"]", string(api.inputs()[0]))
+}
+
+// stoppedConversation returns the settings for a file with a user's message, reasoning and a call, and these items.
+func stoppedConversation(t *testing.T) (settings, json.RawMessage) {
+	s := settings{file: filepath.Join(t.TempDir(), "conversation.db"), key: encsession.GenerateKey()}
+	db, err := sql.Open("sqlite", s.file)
+	require.NoError(t, err)
+	defer db.Close()
+	session, err := s.openSession(t.Context(), db)
+	require.NoError(t, err)
+	input := []responses.ResponseInputItemUnionParam{responses.ResponseInputItemParamOfMessage(first, "user")}
+	require.NoError(t, session.AddItems(t.Context(), input))
+	var response responses.Response
+	require.NoError(t, json.Unmarshal([]byte(`{"output":[`+think+`,`+call+`]}`), &response))
+	require.NoError(t, session.AddOutput(t.Context(), response.Output))
+	return s, json.RawMessage("[" + user1 + "," + think + "," + call + "]")
+}
+
+// An API that fails ends the turn. What the user said is not lost.
+func TestErrorsOfTheAPI(t *testing.T) {
+	always := func(status int, body string) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			io.WriteString(w, body)
+		}))
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	s := settings{file: filepath.Join(t.TempDir(), "conversation.db"), key: encsession.GenerateKey()}
+
+	s.scriptedAPI = always(http.StatusBadRequest, `{"error":{"message":"No."}}`)
+	var apiError *openai.Error
+	require.ErrorAs(t, s.converse(t.Context(), io.Discard, "one"), &apiError)
+	require.Equal(t, http.StatusBadRequest, apiError.StatusCode)
+
+	s.scriptedAPI = always(http.StatusOK, `{"status":"incomplete","output":[]}`)
+	require.EqualError(t, s.converse(t.Context(), io.Discard, "two"), "the response is incomplete, not completed")
+
+	s.scriptedAPI = always(http.StatusOK, `{"status":"completed","output":[
+		{"type":"function_call","call_id":"call_1","name":"find_train","arguments":"{}"}]}`)
+	require.EqualError(t, s.converse(t.Context(), io.Discard, "three"), "the model still calls tools after 8 rounds")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.converse(ctx, io.Discard, "four"), context.Canceled)
+
+	api := newScriptedAPI()
+	defer api.Close()
+	s.scriptedAPI = api.URL
+	require.NoError(t, s.converse(t.Context(), io.Discard, "five"))
+	for _, said := range []string{"one", "two", "three", "five"} {
+		require.Contains(t, string(api.inputs()[0]), `"`+said+`"`)
+	}
+}
+
+func TestTools(t *testing.T) {
+	for _, test := range []struct{ name, arguments, want string }{
+		{"find_train", `{"to":"Łódź"}`, `{"departs":"08:12","price":"49 zł","to":"Łódź"}`},
+		{"find_train", `{"to":""}`, `{"error":"say where to"}`},
+		{"find_train", `to Łódź`, `{"error":"say where to"}`},
+		{"find_plane", `{"to":"Łódź"}`, `{"error":"there is no such tool"}`},
+	} {
+		call := responses.ResponseFunctionToolCall{Name: test.name, Arguments: test.arguments}
+		require.Equal(t, test.want, callTool(call))
+	}
+}
+
+// The script refuses what the real API refuses.
+func TestScriptRefuses(t *testing.T) {
+	for name, test := range map[string]struct{ history, refusal string }{
+		"nothing":                  {`[]`, "The input is empty."},
+		"no items":                 {`"Hi."`, "The input is no list of items."},
+		"an output without a call": {`[` + result + `]`, "No tool call found for function call output with call_id call_1."},
+		"a call without an output": {`[` + call + `]`, "No tool output found for function call call_1."},
+		"reasoning at the end": {`[` + user1 + `,` + think + `]`,
+			"Item 'rs_1' of type 'reasoning' was provided without its required following item."},
+		"reasoning without its call": {`[` + think + `,` + user2 + `]`,
+			"Item 'rs_1' of type 'reasoning' was provided without its required following item."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			api := newScriptedAPI()
+			defer api.Close()
+			answer, err := http.Post(api.URL+"/responses", "application/json", strings.NewReader(`{"input":`+test.history+`}`))
+			require.NoError(t, err)
+			defer answer.Body.Close()
+			var body struct{ Error struct{ Message string } }
+			require.NoError(t, json.NewDecoder(answer.Body).Decode(&body))
+			require.Equal(t, test.refusal, body.Error.Message)
+			require.Equal(t, http.StatusBadRequest, answer.StatusCode)
+		})
+	}
+}
+
+func TestScriptKnowsOnlyWhatItIsSent(t *testing.T) {
+	said := func(text string) string {
+		var history []scriptedItem
+		require.NoError(t, json.Unmarshal([]byte(text), &history))
+		output, err := json.Marshal(answer(history))
+		require.NoError(t, err)
+		return string(output)
+	}
+	require.Contains(t, said(`[`+user3+`]`), "unknown to me")
+	require.Contains(t, said(`[{"role":"user","content":"Hi."}]`), "I only know about trains.")
+}
