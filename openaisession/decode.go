@@ -128,10 +128,7 @@ func isUnion(t reflect.Type) bool {
 }
 
 func keepMembers(v reflect.Value, object extensible, raw json.RawMessage) {
-	members, ok := membersOf(raw)
-	if !ok {
-		return
-	}
+	members := membersOf(raw)
 	known := map[string]bool{}
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
@@ -141,7 +138,7 @@ func keepMembers(v reflect.Value, object extensible, raw json.RawMessage) {
 		}
 	}
 	encoded, _ := json.Marshal(v.Interface()) // where it cannot be marshalled, decode will see that too
-	written, _ := membersOf(encoded)
+	written := membersOf(encoded)
 	extra := map[string]any{}
 	for name, member := range members {
 		if known[name] && !isEmpty(member) {
@@ -170,7 +167,9 @@ func isEmpty(member json.RawMessage) bool {
 	return false
 }
 
-func membersOf(raw json.RawMessage) (members map[string]json.RawMessage, ok bool) {
-	err := json.Unmarshal(raw, &members)
-	return members, err == nil
+// membersOf returns the members of an object, and none where raw is something else: decode sees that too.
+func membersOf(raw json.RawMessage) map[string]json.RawMessage {
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(raw, &members)
+	return members
 }

@@ -50,8 +50,7 @@ type Orphan struct {
 
 func (s *Session) dropOrphans(ctx context.Context, items []encsession.Item) []encsession.Item {
 	h := newHistory(items)
-	for h.dropHalves() { // a program that goes takes others with it, and their other halves
-	}
+	h.dropHalves()
 	h.dropReasoning()
 	kept := make([]encsession.Item, 0, len(items))
 	for i, item := range items {
@@ -150,40 +149,39 @@ func (e entry) shownID() string {
 	return e.ID
 }
 
-// dropHalves marks what is left of pairs as orphans, and reports whether it has marked any.
-func (h history) dropHalves() (dropped bool) {
-	drop := func(i int) { h[i].orphan, dropped = true, true }
-
+// dropHalves marks what is left of pairs as orphans: first, onwards, what lacks its call or program, and then, backwards,
+// calls that lack their output, which by then have nothing left that depends on them.
+func (h history) dropHalves() {
 	calls := map[link]bool{}
-	for i, e := range h {
+	for i := range h {
+		e := &h[i]
 		links := e.links()
 		switch {
-		case e.orphan:
 		case e.Caller.CallerID != "" && !calls[link{program, e.Caller.CallerID}]:
-			drop(i)
+			e.orphan = true
 		case !e.isOutput():
 			add(calls, links)
-		case len(links) > 0 && !hasAny(calls, links):
-			drop(i)
+		default:
+			e.orphan = len(links) > 0 && !hasAny(calls, links)
 		}
 	}
 
 	outputs, working := map[link]bool{}, map[string]bool{} // working has the programs with something that they called
 	for i := len(h) - 1; i >= 0; i-- {
-		e := h[i]
-		links := e.links()
-		switch {
-		case e.orphan:
-			continue
-		case e.isOutput():
-			add(outputs, links)
-		case len(links) > 0 && !hasAny(outputs, links) && !e.mayWait(working):
-			drop(i)
+		e := &h[i]
+		if e.orphan {
 			continue
 		}
-		working[e.Caller.CallerID] = true
+		links := e.links()
+		if e.isOutput() {
+			add(outputs, links)
+		} else {
+			e.orphan = len(links) > 0 && !hasAny(outputs, links) && !e.mayWait(working)
+		}
+		if !e.orphan {
+			working[e.Caller.CallerID] = true
+		}
 	}
-	return dropped
 }
 
 // mayWait reports whether a call may be sent without its output, because the API has yet to give it.

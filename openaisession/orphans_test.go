@@ -51,6 +51,7 @@ var histories = map[string]string{
 	"program waits for a shell":     "program:p shell_call:1(p)",
 	"shell waits without a program": "-shell_call:1",
 	"program gone":                  "-call:1(p) -output:1 -program_output:p assistant",
+	"programs in one another":       "user -program:p -program:q(p) -call:1(q) user",
 	"program later":                 "-call:1(p) -output:1(p) -program:p",
 }
 
