@@ -32,7 +32,7 @@ import (
 // answers itself, and types that this version does not know.
 //
 // Two things it cannot see. The API may refuse a call, or a message, whose reasoning is missing: add the output of a
-// response with one AddOutput, so that it expires within a second, and take care where a limit cuts. And what an
+// response with one AddOutput, so that it expires at one moment, and take care where a limit cuts. And what an
 // item_reference or a previous_response_id stands for lies with the API: an output whose call is there is an orphan here.
 //
 // The handler is told of every item that is left out, once a call of GetItems, oldest first; nil is no handler. It is
