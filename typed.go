@@ -13,6 +13,9 @@ import (
 // Its methods are those of the interface memory.Session in github.com/nlpodyssey/openai-agents-go. It holds
 // nothing but the Session: copies are the same view, and it is as safe for concurrent use as the Session is.
 //
+// The items of that framework, which are those of the OpenAI Go SDK, are unions that encoding/json alone loses parts of,
+// or cannot decode: for them there is the module github.com/encsession/encsession/openaisession.
+//
 // What T does not hold is lost when an item is decoded and added again. For items that other programs write, choose a T
 // that keeps unknown members, such as Item or map[string]json.RawMessage; map[string]any rounds large integers. One item
 // that T cannot take fails the whole read; read the Session itself to see the others.
