@@ -1,0 +1,241 @@
+package interop
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/redisstore"
+	"github.com/encsession/encsession/sqlstore"
+)
+
+const (
+	postgresEnv = "ENCSESSION_POSTGRES_DSN"
+	redisEnv    = "ENCSESSION_REDIS_ADDR"
+)
+
+// pair is a class of session in the SDK and the Go store for what it stores.
+type pair struct {
+	name string
+	open func(t *testing.T) *database
+}
+
+var pairs = []pair{
+	{"SQLiteSession", func(t *testing.T) *database { return openSQLite(t, "SQLiteSession", "") }},
+	{"SQLAlchemySession on SQLite", func(t *testing.T) *database {
+		return openSQLite(t, "SQLAlchemySession", "sqlite+aiosqlite:///")
+	}},
+	{"SQLAlchemySession on PostgreSQL", openPostgres},
+	{"RedisSession", openRedis},
+}
+
+// database is a place of a test's own in a database that both sides know.
+type database struct {
+	class   string            // of the SDK
+	url     string            // as that class takes it
+	options map[string]string // keyword arguments of that class
+	store   func(sessionID string) encsession.Session
+	create  func(t *testing.T) // has Go make what it needs; otherwise it is made by whoever writes first, Python
+}
+
+// onEach runs a test for each pair, on a fresh database.
+func onEach(t *testing.T, f func(t *testing.T, p *python, d *database)) {
+	p := startPython(t)
+	for _, pair := range pairs {
+		t.Run(pair.name, func(t *testing.T) { f(t, p, fresh(t, p, pair)) })
+	}
+}
+
+// fresh opens a fresh database. Python closes its sessions when the test ends, before the database goes.
+func fresh(t *testing.T, p *python, pair pair) *database {
+	d := pair.open(t)
+	t.Cleanup(func() { require.NoError(t, p.call(request{"do": "close"}, nil)) })
+	return d
+}
+
+func openSQLite(t *testing.T, class, scheme string) *database {
+	path := filepath.Join(t.TempDir(), "sessions.db")
+	return openSQL(t, sqlstore.SQLite, "sqlite", path, database{class: class, url: scheme + path})
+}
+
+func openPostgres(t *testing.T) *database {
+	dsn := named(t, postgresEnv)
+	return openSQL(t, sqlstore.PostgreSQL, "pgx", dsn, database{class: "SQLAlchemySession", url: postgresURL(t, dsn)})
+}
+
+// postgresURL writes a DSN of pgx, with a host and a port, as SQLAlchemy wants it.
+func postgresURL(t *testing.T, dsn string) string {
+	config, err := pgx.ParseConfig(dsn)
+	require.NoError(t, err)
+	u := url.URL{
+		Scheme: "postgresql+asyncpg",
+		User:   url.UserPassword(config.User, config.Password),
+		Host:   net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))),
+		Path:   config.Database,
+	}
+	if config.TLSConfig == nil {
+		u.RawQuery = "ssl=disable"
+	}
+	return u.String()
+}
+
+// openSQL gives the test tables of its own, and drops them when the test ends.
+func openSQL(t *testing.T, dialect sqlstore.Dialect, driver, dsn string, d database) *database {
+	db, err := sql.Open(driver, dsn)
+	require.NoError(t, err)
+	suffix := strings.ToLower(rand.Text()[:10])
+	sessions, messages := "agent_sessions_"+suffix, "agent_messages_"+suffix
+	t.Cleanup(func() {
+		for _, table := range []string{messages, sessions} {
+			_, err := db.Exec("DROP TABLE IF EXISTS " + table)
+			require.NoError(t, err)
+		}
+		require.NoError(t, db.Close())
+	})
+	store, err := sqlstore.New(db, dialect, sqlstore.WithTables(sessions, messages))
+	require.NoError(t, err)
+	d.options = map[string]string{"sessions_table": sessions, "messages_table": messages}
+	d.store = func(sessionID string) encsession.Session { return store.Session(sessionID) }
+	d.create = func(t *testing.T) { require.NoError(t, store.CreateTables(t.Context())) }
+	return &d
+}
+
+// openRedis gives the test a prefix of its own, and deletes its keys when the test ends.
+func openRedis(t *testing.T) *database {
+	addr := named(t, redisEnv)
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	prefix := "interop-" + strings.ToLower(rand.Text()[:10])
+	t.Cleanup(func() {
+		keys, err := client.Keys(context.Background(), prefix+":*").Result()
+		require.NoError(t, err)
+		for _, key := range keys {
+			require.NoError(t, client.Del(context.Background(), key).Err())
+		}
+		require.NoError(t, client.Close())
+	})
+	store, err := redisstore.New(client, redisstore.WithPrefix(prefix))
+	require.NoError(t, err)
+	return &database{
+		class:   "RedisSession",
+		url:     "redis://" + addr + "/0",
+		options: map[string]string{"key_prefix": prefix},
+		store:   func(sessionID string) encsession.Session { return store.Session(sessionID) },
+		create:  func(*testing.T) {}, // Redis has no tables
+	}
+}
+
+func named(t *testing.T, env string) string {
+	value := os.Getenv(env)
+	if value == "" {
+		t.Skipf("set %s to a server to run this test, or source .ci/servers.sh and .ci/redis.sh and start theirs", env)
+	}
+	return value
+}
+
+// goSession returns the encrypted session of Go.
+func (d *database) goSession(t testing.TB, sessionID, key string) *encsession.EncryptedSession {
+	return d.goSessionWith(t, sessionID, key, encsession.WithoutPlaintext())
+}
+
+func (d *database) goSessionWith(t testing.TB, sessionID, key string, option encsession.Option) *encsession.EncryptedSession {
+	parsed, err := encsession.ParseKey(key)
+	require.NoError(t, err)
+	s, err := encsession.New(d.store(sessionID), parsed, option)
+	require.NoError(t, err)
+	return s
+}
+
+// pythonSession is a session of the SDK as a Session of Go: encrypted, or where key is empty, the store underneath.
+type pythonSession struct {
+	python *python
+	*database
+	id  string
+	key string
+	ttl any     // seconds, or nil: Python then takes any age
+	now float64 // what the clock in Python shows; 0 is the right time
+}
+
+var _ encsession.Session = (*pythonSession)(nil)
+
+func (d *database) pythonSession(p *python, sessionID, key string) *pythonSession {
+	return &pythonSession{python: p, database: d, id: sessionID, key: key, ttl: 600}
+}
+
+func (s *pythonSession) request(do string) request {
+	r := request{"do": do, "session": map[string]any{
+		"class": s.class, "url": s.url, "options": s.options, "id": s.id, "key": s.key, "ttl": s.ttl,
+	}}
+	if s.now != 0 {
+		r["now"] = s.now
+	}
+	return r
+}
+
+func (s *pythonSession) SessionID() string { return s.id }
+
+func (s *pythonSession) GetItems(_ context.Context, limit int) ([]encsession.Item, error) {
+	r := s.request("get")
+	r["limit"] = nil
+	if limit > 0 {
+		r["limit"] = limit
+	}
+	return s.items(r)
+}
+
+// items has a request answered with the texts of items.
+func (s *pythonSession) items(r request) ([]encsession.Item, error) {
+	var texts []string
+	if err := s.python.call(r, &texts); err != nil {
+		return nil, err
+	}
+	return fromTexts(texts), nil
+}
+
+func (s *pythonSession) AddItems(_ context.Context, items ...encsession.Item) error {
+	r := s.request("add")
+	r["items"] = texts(items)
+	return s.python.call(r, nil)
+}
+
+func (s *pythonSession) PopItem(context.Context) (encsession.Item, error) {
+	var text *string
+	if err := s.python.call(s.request("pop"), &text); err != nil || text == nil {
+		return nil, err
+	}
+	return encsession.Item(*text), nil
+}
+
+func (s *pythonSession) ClearSession(context.Context) error {
+	return s.python.call(s.request("clear"), nil)
+}
+
+func texts(items []encsession.Item) []string {
+	texts := make([]string, len(items))
+	for i, item := range items {
+		texts[i] = string(item)
+	}
+	return texts
+}
+
+func fromTexts(texts []string) []encsession.Item {
+	items := make([]encsession.Item, len(texts))
+	for i, text := range texts {
+		items[i] = json.RawMessage(text)
+	}
+	return items
+}
