@@ -76,9 +76,9 @@
 //
 // with the item's JSON as the plaintext of the token. What Python writes is read, in the layout of each of its stores.
 // The age of an item is counted as there, in whole seconds. Differences: a pop in Python deletes what it cannot read,
-// and here it does not; a limit in Python counts stored items, and here readable ones; Python takes an item whose
+// and here it does not; Python does not read plaintext, and here it is up to [WithoutPlaintext]; Python takes an item whose
 // "__enc__" is not 1 for plaintext, and here it is malformed; a master key that Python versions read differently is an
-// error here.
+// error here. The README lists them all.
 //
 // # What is not protected
 //
