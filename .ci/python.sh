@@ -1,0 +1,75 @@
+# shellcheck shell=bash
+# The real OpenAI Agents SDK for the tests of interop. To be sourced by a bash script that runs as root on Debian 12, from
+# the root of the repository:
+#
+#	source .ci/python.sh
+#	start_python
+#
+# start_python makes a virtual environment in a temporary folder, with what interop/requirements.txt lists, and exports
+# ENCSESSION_PYTHON. Beside it goes Pyodide, which is CPython 3.15 for WebAssembly, from the npm registry: it decodes keys
+# as no Python that Debian has, and ENCSESSION_PYTHONS names it. Missing tools are installed from Debian's packages.
+# start_python sets an EXIT trap that removes the folder; a script with an EXIT trap of its own calls stop_python in that
+# trap and sets it after start_python.
+
+pyodide=pyodide@315.0.0-alpha.2 # Python 3.15.0rc1
+
+python_dir= # empty while there is none
+
+start_python() {
+	python_dir=$(mktemp -d)
+	trap stop_python EXIT
+	quietly install_python
+	quietly make_venv
+	quietly install_pyodide
+	export ENCSESSION_PYTHON=$python_dir/venv/bin/python
+	export ENCSESSION_PYTHONS=$python_dir/python3.15
+}
+
+stop_python() {
+	[[ -z $python_dir ]] || rm -rf "$python_dir"
+	python_dir=''
+}
+
+# quietly runs a command and shows what it says only where it fails.
+quietly() {
+	if ! "$@" >"$python_dir/log" 2>&1; then
+		tail -n 40 "$python_dir/log" >&2
+		echo "python.sh: $* failed" >&2
+		return 1
+	fi
+}
+
+install_python() {
+	local packages=()
+	find_python >/dev/null || packages+=(python3 python3-venv)
+	command -v npm >/dev/null || packages+=(nodejs npm)
+	((${#packages[@]} == 0)) || { apt-get update && DEBIAN_FRONTEND=noninteractive \
+		apt-get install --yes --no-install-recommends "${packages[@]}"; }
+}
+
+# find_python prints a Python that the SDK supports and that can make virtual environments, which Debian's cannot
+# without python3-venv.
+find_python() {
+	local python
+	for python in python3 /usr/bin/python3; do
+		if "$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+			echo "$python"
+			return
+		fi
+	done
+	return 1
+}
+
+make_venv() {
+	"$(find_python)" -m venv "$python_dir/venv" &&
+		"$python_dir/venv/bin/pip" install --require-hashes --requirement interop/requirements.txt
+}
+
+install_pyodide() {
+	npm install --prefix "$python_dir/npm" --no-audit --no-fund --ignore-scripts "$pyodide" || return
+	cat >"$python_dir/python3.15" <<-SH
+		#!/bin/sh
+		NODE_PATH='$python_dir/npm/node_modules' exec node '$PWD/.ci/pyodide.cjs' "\$@"
+	SH
+	chmod 755 "$python_dir/python3.15"
+}
