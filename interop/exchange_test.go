@@ -187,6 +187,24 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// TestLimitsCountReadableItems has both sides look past what was sealed under another key.
+func TestLimitsCountReadableItems(t *testing.T) {
+	onEach(t, func(t *testing.T, p *python, d *database) {
+		d.create(t)
+		s, other := newSides(t, p, d), newSides(t, p, d)
+		items := numbered(1, 6)
+		for i, item := range items {
+			add(t, s.Go, item)
+			add(t, other.Python, numbered(100, 100+i)...)
+		}
+		for limit := 1; limit <= len(items)+1; limit++ {
+			want := items[max(0, len(items)-limit):]
+			requireLast(t, s.Go, limit, want...)
+			requireLast(t, s.Python, limit, want...)
+		}
+	})
+}
+
 func TestEitherClears(t *testing.T) {
 	eachWay(t, func(t *testing.T, first, second encsession.Session) {
 		for _, clears := range []encsession.Session{first, second} {
