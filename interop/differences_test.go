@@ -195,7 +195,7 @@ var differences = []difference{
 	}},
 	{"integers of more than 4,300 digits, and deep nesting", func(t *testing.T, s stage) {
 		for _, test := range []struct{ item, exception string }{
-			{`{"a":` + strings.Repeat("7", 4301) + `}`, "ValueError: Exceeds the limit (4300 digits)"},
+			{`{"a":` + strings.Repeat("7", 4301) + `}`, "ValueError: Exceeds the limit (4300"},
 			{string(nested(10_000)), "RecursionError"},
 		} {
 			s.put(t)

@@ -45,9 +45,9 @@ func TestParseKeyAgreesWithEveryPython(t *testing.T) {
 
 	tried := map[generation][]string{}
 	var mu sync.Mutex // of tried
-	t.Run("Python", func(t *testing.T) {
+	t.Run("in", func(t *testing.T) {
 		for version, p := range everyPython(t) {
-			t.Run(version, func(t *testing.T) {
+			t.Run("Python "+version, func(t *testing.T) {
 				t.Parallel()
 				g := generationOf(t, version)
 				requireDecoded(t, &python{process: p, t: t}, source, keys, decoded[g])
@@ -56,11 +56,18 @@ func TestParseKeyAgreesWithEveryPython(t *testing.T) {
 				tried[g] = append(tried[g], version)
 			})
 		}
+		t.Run("Go", func(t *testing.T) {
+			t.Parallel()
+			requireParsed(t, keys, decoded)
+		})
 	})
 	for _, g := range generations {
 		t.Logf("generation %s: tried in Python %v", g, tried[g])
 	}
+}
 
+// requireParsed sees to it that ParseKey gives what the generations agree on, and where they do not, an error.
+func requireParsed(t *testing.T, keys []string, decoded map[generation][]*string) {
 	ambiguous := 0
 	for i, key := range keys {
 		a, b, c := decoded["A"][i], decoded["B"][i], decoded["C"][i]
