@@ -7,8 +7,8 @@
 #
 # start_python makes a virtual environment in a temporary folder, with what interop/requirements.txt lists, and exports
 # ENCSESSION_PYTHON. Beside it goes Pyodide, which is CPython 3.15 for WebAssembly, from the npm registry: it decodes keys
-# as no Python that Debian has, and ENCSESSION_PYTHONS names it. Missing tools are installed from Debian's packages.
-# start_python sets an EXIT trap that removes the folder; a script with an EXIT trap of its own calls stop_python in that
+# as no Python that Debian has, and ENCSESSION_PYTHONS names it. Where npm or its registry cannot be had, that one Python
+# is left out, with a line that says so. Missing tools are installed from Debian's packages. start_python sets an EXIT trap that removes the folder; a script with an EXIT trap of its own calls stop_python in that
 # trap and sets it after start_python.
 
 pyodide=pyodide@315.0.0-alpha.2 # Python 3.15.0rc1
@@ -20,9 +20,12 @@ start_python() {
 	trap stop_python EXIT
 	quietly install_python
 	quietly make_venv
-	quietly install_pyodide
 	export ENCSESSION_PYTHON=$python_dir/venv/bin/python
-	export ENCSESSION_PYTHONS=$python_dir/python3.15
+	if quietly install_npm && quietly install_pyodide; then
+		export ENCSESSION_PYTHONS=$python_dir/python3.15
+	else
+		echo 'python.sh: keys are not decoded in Python 3.15 this time' >&2
+	fi
 }
 
 stop_python() {
@@ -40,11 +43,15 @@ quietly() {
 }
 
 install_python() {
-	local packages=()
-	find_python >/dev/null || packages+=(python3 python3-venv)
-	command -v npm >/dev/null || packages+=(nodejs npm)
-	((${#packages[@]} == 0)) || { apt-get update && DEBIAN_FRONTEND=noninteractive \
-		apt-get install --yes --no-install-recommends "${packages[@]}"; }
+	find_python >/dev/null || install_packages python3 python3-venv
+}
+
+install_npm() {
+	command -v npm >/dev/null || install_packages nodejs npm
+}
+
+install_packages() {
+	apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
 }
 
 # find_python prints a Python that the SDK supports and that can make virtual environments, which Debian's cannot
