@@ -224,6 +224,28 @@ func TestACancelledContextStopsWorkSoon(t *testing.T) {
 	})
 }
 
+// TestACancelledContextStoresNothing cancels at every point of AddItems and of a read.
+func TestACancelledContextStoresNothing(t *testing.T) {
+	store := NewMemorySession("user-123")
+	session := longSession(t, store)
+	for left := range int64(3) {
+		ctx := &cancelledAfter{Context: t.Context()}
+		ctx.left.Store(left)
+		require.ErrorIs(t, session.AddItems(ctx, Item(`{}`)), context.Canceled)
+		items, err := store.GetItems(t.Context(), 0)
+		require.NoError(t, err)
+		require.Empty(t, items)
+	}
+	require.NoError(t, session.AddItems(t.Context(), Item(`{}`)))
+	for left := range int64(3) {
+		ctx := &cancelledAfter{Context: t.Context()}
+		ctx.left.Store(left)
+		items, err := session.GetItems(ctx, 0)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Nil(t, items)
+	}
+}
+
 // TestMemorySessionKeepsItsBytes changes what a session returned over a MemorySession, whose bytes the session sees itself.
 func TestMemorySessionKeepsItsBytes(t *testing.T) {
 	store := NewMemorySession("user-123")
