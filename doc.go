@@ -21,14 +21,15 @@
 // sessiontest checks a store of your own against the rules of Session.
 //
 // An item is dropped, which means that a read leaves it out and goes on, when it is older than the TTL, when it was
-// sealed by a clock that is more than a minute ahead, when no key at hand opens it, or when it is malformed. It stays in
-// the store. Set WithDropHandler and look at what it is told: after a deployment with a wrong key, every item is
+// sealed by a clock that is more than a minute ahead, when no key at hand opens it, or when it is malformed. A read leaves
+// it in the store. Set WithDropHandler and look at what it is told: after a deployment with a wrong key, every item is
 // dropped as [ErrUndecryptable], and without a handler that looks like an empty history. With [WithStrictReads] such an
 // item is an error instead. [EncryptedSession.Audit] counts what a session holds, by class and by key.
 //
-// A pop removes the newest readable item and nothing else: a wrong key destroys nothing. For that the store needs to be a
-// [Replacer]. Over a store with the four methods of Session alone, PopItem cannot reach below an item that it cannot
-// read, and returns an error that wraps errors.ErrUnsupported.
+// A pop removes the newest readable item and nothing else, and no plaintext from below what no key opens: a wrong key
+// destroys nothing. For that the store needs to be a [Replacer]. Over a store with the four methods of Session alone,
+// PopItem reaches below expired items by removing them, and where it cannot read an item for another reason, it returns an
+// error that wraps errors.ErrUnsupported.
 //
 // # Keys
 //
@@ -89,9 +90,9 @@
 // Session IDs, the number of items, their sizes to 16 bytes, and the times of sealing are visible. Session IDs are stored
 // and logged, so they must not be bearer tokens.
 //
-// The TTL is a policy of the reader: it hides items and deletes nothing. A reader with another TTL, or another clock,
-// reads what is still stored. [EncryptedSession.Purge] deletes; sealing in place and deleting leave old bytes in database
-// files, logs and backups.
+// The TTL is a policy of the reader: it hides items, and reads delete nothing. A reader with another TTL, or another clock,
+// reads what is still stored. [EncryptedSession.Purge] deletes, and so does a pop over a store with four methods. Sealing
+// in place and deleting leave old bytes in database files, logs and backups.
 //
 // Equal session IDs under one master key share a key, in whatever store they are. A constant [WithSessionID] for all
 // sessions removes the separation between them.

@@ -112,8 +112,8 @@ func (s *EncryptedSession) Unwrap() Session {
 	return s.store()
 }
 
-// AddItems implements Session. It checks and seals all items before it calls the store, once. An item that is not a
-// JSON object in valid UTF-8 is an ErrInvalidItem.
+// AddItems implements Session. It checks and seals all items before it calls the store, once. They are sealed as of one
+// moment, and so expire at one. An item that is not a JSON object in valid UTF-8 is an ErrInvalidItem.
 func (s *EncryptedSession) AddItems(ctx context.Context, items ...Item) error {
 	if err := s.check(ctx); err != nil {
 		return fmt.Errorf("encsession: AddItems: %w", err)
@@ -182,8 +182,8 @@ func (s *EncryptedSession) sealAt(sealed, items []Item, i int, now time.Time) (e
 }
 
 // GetItems implements Session. The limit counts readable items: where some of the newest are not readable, it looks
-// further back, at windows of the history that double, until it has found enough or there is no more. A session with
-// fewer readable items than limit is therefore read whole, and opened whole: Purge keeps it short.
+// further back, at windows of the history that more than double, until it has found enough or there is no more. A session
+// with fewer readable items than limit is therefore read whole, and opened whole: Purge keeps it short.
 func (s *EncryptedSession) GetItems(ctx context.Context, limit int) ([]Item, error) {
 	if err := s.check(ctx); err != nil {
 		return nil, fmt.Errorf("encsession: GetItems: %w", err)
@@ -207,7 +207,8 @@ func (s *EncryptedSession) GetItems(ctx context.Context, limit int) ([]Item, err
 // removes: a wrong key does not destroy a history.
 //
 // Over a store that is a Replacer, the item is removed in place, and nothing else is, whatever lies above it. Where no
-// item is readable, PopItem returns nil.
+// item is readable, PopItem returns nil. Where the newest readable item is plaintext, which nothing authenticates, and lies
+// below one that no key opens, PopItem removes nothing and returns an ErrUndecryptable: the key may be a wrong one.
 //
 // Over a store that has only the methods of Session, PopItem can remove nothing but the end:
 //
@@ -325,17 +326,17 @@ func (s *EncryptedSession) judge(stored Item, now time.Time) judged {
 
 // newest judges the stored items, the newest first, up to the one where count has been true limit times, or all of
 // them where limit is 0 or less. It returns them in that order, in found, which is empty, if there is room. It reads the
-// store in windows from the newest on, each more than twice as long as the one before; the result is of the last window alone,
-// but what was judged in the window before is not judged again. Under WithStrictReads the first item to be dropped for
-// another reason than its age is the error.
+// store in windows from the newest on, each more than twice as long as the one before; the result is of the last window
+// alone, but what was judged in the window before is not judged again. Under WithStrictReads the first item to be dropped
+// for another reason than its age is the error.
 func (s *EncryptedSession) newest(ctx context.Context, found []judged, limit int, count func(judged) bool) ([]judged, error) {
 	now := time.Now()
 	for window := limit; ; window = wider(window, limit) {
+		before := remember(found)
 		stored, err := s.getStored(ctx, window)
 		if err != nil {
 			return nil, fmt.Errorf("store: %w", err)
 		}
-		before := remember(found)
 		found = slices.Grow(found[:0], len(stored))
 		counted := 0
 		for len(found) < len(stored) {
@@ -405,9 +406,9 @@ func wider(n, limit int) int {
 	return 2*n + limit
 }
 
-// memory holds judged items by a hash of their stored bytes. Other clients may have changed the store between two
-// windows, so that positions say nothing.
-type memory map[uint64]judged
+// memory holds judged items by a hash of their stored bytes, of which there may be several that are equal. Other clients
+// may have changed the store between two windows, so that positions say nothing.
+type memory map[uint64][]judged
 
 var memorySeed = maphash.MakeSeed()
 
@@ -417,7 +418,8 @@ func remember(found []judged) memory {
 	}
 	m := make(memory, len(found))
 	for _, j := range found {
-		m[maphash.Bytes(memorySeed, j.stored)] = j
+		hash := maphash.Bytes(memorySeed, j.stored)
+		m[hash] = append(m[hash], j)
 	}
 	return m
 }
@@ -427,9 +429,10 @@ func remember(found []judged) memory {
 func (m memory) recall(stored Item) judged {
 	if len(m) > 0 {
 		hash := maphash.Bytes(memorySeed, stored)
-		if j, ok := m[hash]; ok && bytes.Equal(j.stored, stored) {
-			delete(m, hash)
-			return j
+		same := m[hash]
+		if last := len(same) - 1; last >= 0 && bytes.Equal(same[last].stored, stored) {
+			m[hash] = same[:last]
+			return same[last]
 		}
 	}
 	return judged{stored: stored}

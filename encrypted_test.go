@@ -2,8 +2,10 @@ package encsession_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -545,6 +547,82 @@ func TestTheStoreChangesBetweenTwoWindows(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slabStore hands out parts of one buffer, again and again, which no store may.
+type slabStore struct {
+	*encsession.MemorySession
+	slab []byte
+}
+
+func (s *slabStore) GetItems(ctx context.Context, limit int) ([]encsession.Item, error) {
+	items, err := s.MemorySession.GetItems(ctx, limit)
+	s.slab = s.slab[:0]
+	for _, item := range items {
+		s.slab = append(s.slab, item...)
+	}
+	rest := s.slab
+	for i, item := range items {
+		items[i], rest = rest[:len(item):len(item)], rest[len(item):]
+	}
+	return items, err
+}
+
+func TestAStoreThatReusesItsBufferMixesNothingUp(t *testing.T) {
+	store := &slabStore{MemorySession: encsession.NewMemorySession(sessionID), slab: make([]byte, 0, 1<<20)}
+	right, wrong := newSession(t, store, testKey(t, 0)), newSession(t, store, testKey(t, 1))
+	for i := range 6 {
+		require.NoError(t, right.AddItems(t.Context(), numbered(i)))
+	}
+	require.NoError(t, wrong.AddItems(t.Context(), slices.Repeat([]encsession.Item{numbered(9)}, 4)...))
+	require.NoError(t, right.AddItems(t.Context(), numbered(6)))
+	require.Equal(t, numberedAll(4, 5, 6), getItems(t, right, 3))
+}
+
+// TestAStrictErrorSaysWhichItem has expired items, which are no errors, above the one that is.
+func TestAStrictErrorSaysWhichItem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		session := newSession(t, stored(t, "rurxxx"), testKey(t, 0), encsession.WithStrictReads())
+		_, err := session.GetItems(t.Context(), 2)
+		require.ErrorIs(t, err, encsession.ErrUndecryptable)
+		require.ErrorContains(t, err, "item 4 from the newest")
+	})
+}
+
+// TestAReadHasOneClock has time pass between two windows.
+func TestAReadHasOneClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := stored(t, "rru")
+		session := newSession(t, store, testKey(t, 0))
+		store.get = func(int) error {
+			if store.gets.Load() == 2 {
+				time.Sleep(encsession.DefaultTTL + time.Second)
+			}
+			return nil
+		}
+		require.Equal(t, numberedAll(0, 1), getItems(t, session, 2))
+	})
+}
+
+// slowRandomness takes a second to give any.
+type slowRandomness struct{}
+
+func (slowRandomness) Read(b []byte) (int, error) {
+	time.Sleep(time.Second)
+	return len(b), nil
+}
+
+func TestABatchIsSealedAsOfOneMoment(t *testing.T) {
+	defer func(reader io.Reader) { rand.Reader = reader }(rand.Reader)
+	rand.Reader = slowRandomness{}
+	synctest.Test(t, func(t *testing.T) {
+		session := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 0), encsession.WithTTL(10*time.Second))
+		require.NoError(t, session.AddItems(t.Context(), messages(5)...)) // takes five seconds
+		time.Sleep(5 * time.Second)
+		require.Len(t, getItems(t, session, 0), 5)
+		time.Sleep(time.Second)
+		require.Empty(t, getItems(t, session, 0))
+	})
 }
 
 // TestResultsShareNoBytes has the same envelope and the same plaintext twice, in one window and over two.

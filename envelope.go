@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -256,27 +255,24 @@ func findToken(stored Item) ([]byte, error) {
 		return token, nil
 	}
 
-	var members map[string]json.RawMessage // exact names; the last of duplicates, as in Python
-	if !isObject(stored) || json.Unmarshal(stored, &members) != nil {
+	if !isObject(stored) {
 		return nil, fmt.Errorf("%w: not a JSON object in valid UTF-8", ErrMalformed)
 	}
-	marker, ok := members["__enc__"]
-	if !ok {
+	found := members(stored, "__enc__", "v", "kid", "payload")
+	marker, version, kid, payload := found[0], found[1], found[2], found[3]
+	switch {
+	case marker == nil:
 		return nil, ErrPlaintext
-	}
-	if string(marker) != "1" {
+	case string(marker) != "1":
 		return nil, fmt.Errorf("%w: __enc__ is not 1", ErrMalformed)
-	}
-	if string(members["v"]) != "1" {
+	case string(version) != "1":
 		return nil, fmt.Errorf("%w: v is not 1", ErrMalformed)
-	}
-	var kid, token string
-	if json.Unmarshal(members["kid"], &kid) != nil || kid != "hkdf-v1" {
+	case !startsWith(kid, '"') || unquote(kid) != "hkdf-v1":
 		return nil, fmt.Errorf("%w: kid is not hkdf-v1", ErrMalformed)
-	}
-	if json.Unmarshal(members["payload"], &token) != nil {
+	case !startsWith(payload, '"'):
 		return nil, fmt.Errorf("%w: payload is not a string", ErrMalformed)
 	}
+	token := unquote(payload)
 	if !isBase64([]byte(token)) {
 		return nil, fmt.Errorf("%w: token is not canonical base64", ErrMalformed)
 	}

@@ -21,7 +21,8 @@ var (
 
 	// ErrUndecryptable is returned by Sealer.Open and Sealer.Reseal, and given to the drop handler, for a
 	// well-formed envelope that no key at hand opens: it was sealed under another key or for another session,
-	// or it was altered.
+	// or it was altered. PopItem returns it where it would remove plaintext from below such an item. A token that
+	// was signed under the right key, but padded as Fernet does not, is not told from these.
 	ErrUndecryptable = errors.New("item is not authentic: another key, another session, or altered")
 
 	// ErrMalformed is returned by Sealer.Open and Sealer.Reseal, and given to the drop handler, for stored

@@ -3,7 +3,9 @@ package encsession
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"math/bits"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -17,6 +19,37 @@ func isObject(b []byte) bool {
 	}
 	rest, ok := skipValue(b, maxDepth)
 	return ok && len(skipSpace(rest)) == 0
+}
+
+// members returns what the members of these names in a JSON object are, and nil for those that it does not have. Names
+// are exact, and the last of duplicates counts, as in Python. What it returns are parts of object, which isObject has
+// seen. It makes nothing of the other members, of which a hostile object may have millions.
+func members(object []byte, names ...string) [][]byte {
+	found := make([][]byte, len(names))
+	b := skipSpace(skipSpace(object)[1:])
+	for !startsWith(b, '}') {
+		rest, _ := skipString(b)
+		name := unquote(b[:len(b)-len(rest)])
+		b = skipSpace(skipSpace(rest)[1:])
+		rest, _ = skipValue(b, maxDepth)
+		if i := slices.Index(names, name); i >= 0 {
+			found[i] = b[:len(b)-len(rest)]
+		}
+		if b = skipSpace(rest); startsWith(b, ',') {
+			b = skipSpace(b[1:])
+		}
+	}
+	return found
+}
+
+// unquote returns the text that a JSON string stands for.
+func unquote(quoted []byte) string {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	var text string
+	_ = json.Unmarshal(quoted, &text) // it is a string
+	return text
 }
 
 // maxDepth is how deep objects and arrays may be nested, as in encoding/json.

@@ -123,7 +123,8 @@ func (s *EncryptedSession) Rekey(ctx context.Context) (int, error) {
 // SealPlaintext seals every stored item that is not encrypted, as of now, and returns how many. It is for the migration
 // of a store that held plaintext, and it makes legitimate whatever lies there: run it once, while all that can write to
 // the database is trusted, and set WithoutPlaintext for good. Plaintext has no age; from now on, these items have one, and
-// expire with the TTL of each reader.
+// expire with the TTL of each reader. It does not find out whether the key is the right one: Audit shows items that are
+// undecryptable where it is not.
 //
 // It carries on past malformed items, which it cannot seal, and returns their errors joined; each says which item and
 // wraps ErrMalformed. For the rest it works, and fails, like Rekey.
@@ -144,7 +145,8 @@ func (s *EncryptedSession) SealPlaintext(ctx context.Context) (int, error) {
 
 // Purge removes every authentic item that was sealed longer ago than olderThan, whatever the TTL, and returns how many.
 // It removes nothing else: not plaintext, and not what no key opens. Age is counted as for the TTL, so that a Purge by
-// the TTL removes what has expired. olderThan is in whole seconds, 0 or more; anything else is an error.
+// the TTL removes what has expired. olderThan is in whole seconds, 0 or more; anything else is an error. 0 does not turn it
+// off: it removes all but what was sealed in this very second.
 //
 // For the rest Purge works, and fails, like Rekey. What is removed may remain in database files, logs and backups.
 func (s *EncryptedSession) Purge(ctx context.Context, olderThan time.Duration) (int, error) {

@@ -66,9 +66,10 @@ func WithoutPlaintext() Option {
 	}
 }
 
-// WithStrictReads makes GetItems and PopItem return an error, with no items and with nothing removed, where they
-// would otherwise drop an item for another reason than ErrExpired. The error wraps that reason. So does ReplaceItems, which
-// reads too.
+// WithStrictReads makes GetItems and PopItem return an error, with no items, where they would otherwise drop an item for
+// another reason than ErrExpired. The error wraps that reason. So does ReplaceItems, which reads too. Nothing is removed
+// then but what PopItem has removed before, as its comment says. It does not check the key: what lies further back than
+// a read with a limit gets is not looked at.
 func WithStrictReads() Option {
 	return func(c *config) error {
 		c.strict = true

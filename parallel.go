@@ -28,27 +28,36 @@ func workersFor(n int, size func(int) int) int {
 
 // forEach calls do for every number below n, on several goroutines, and returns when all calls have. Numbers are taken in
 // order, and none after an error: the error that forEach returns is that of the lowest number that has one, whatever the
-// number of goroutines, or that of the context when it is done.
+// number of goroutines, or that of the context when it is done. A panic, which a context or a source of randomness
+// may be made to raise, is raised in the goroutine of the caller.
 func forEach(ctx context.Context, n, workers int, do func(int) error) error {
 	type failure struct {
-		at  int
-		err error
+		at    int
+		err   error
+		panic any
 	}
 	var next atomic.Int64
 	failures := make(chan failure, workers)
 	work := func() {
+		at := 0
+		defer func() {
+			if p := recover(); p != nil {
+				next.Store(int64(n))
+				failures <- failure{at: at, panic: p}
+			}
+		}()
 		for {
-			i := int(next.Add(1)) - 1
-			if i >= n {
+			at = int(next.Add(1)) - 1
+			if at >= n {
 				return
 			}
 			err := ctx.Err()
 			if err == nil {
-				err = do(i)
+				err = do(at)
 			}
 			if err != nil {
 				next.Store(int64(n))
-				failures <- failure{i, err}
+				failures <- failure{at: at, err: err}
 				return
 			}
 		}
@@ -65,6 +74,9 @@ func forEach(ctx context.Context, n, workers int, do func(int) error) error {
 		if f.at < first.at {
 			first = f
 		}
+	}
+	if first.panic != nil {
+		panic(first.panic)
 	}
 	return first.err
 }

@@ -246,6 +246,41 @@ func TestACancelledContextStoresNothing(t *testing.T) {
 	}
 }
 
+// panicking is a context that panics, once, when it has been asked a number of times.
+type panicking struct {
+	context.Context
+	left atomic.Int64
+}
+
+func (c *panicking) Err() error {
+	if c.left.Add(-1) == 0 {
+		panic("no error")
+	}
+	return nil
+}
+
+func TestAPanicIsTheCallers(t *testing.T) {
+	underProcs(t, func(t *testing.T) {
+		store := NewMemorySession("user-123")
+		session := longSession(t, store)
+		ctx := &panicking{Context: t.Context()}
+		ctx.left.Store(20)
+		require.PanicsWithValue(t, "no error", func() { session.AddItems(ctx, longItems(200)...) })
+		require.Empty(t, store.lend(0))
+	})
+}
+
+// TestMemorySessionLendsWhatStaysAsItIs pops an item that has been lent.
+func TestMemorySessionLendsWhatStaysAsItIs(t *testing.T) {
+	store := NewMemorySession("user-123")
+	require.NoError(t, store.AddItems(t.Context(), Item(`{"a":1}`)))
+	lent := store.lend(0)
+	popped, err := store.PopItem(t.Context())
+	require.NoError(t, err)
+	copy(popped, "xxxxxxx")
+	require.Equal(t, `{"a":1}`, string(lent[0]))
+}
+
 // TestMemorySessionKeepsItsBytes changes what a session returned over a MemorySession, whose bytes the session sees itself.
 func TestMemorySessionKeepsItsBytes(t *testing.T) {
 	store := NewMemorySession("user-123")

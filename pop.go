@@ -38,11 +38,7 @@ func (m *misses) again(ctx context.Context, stored Item) error {
 // pop removes the newest readable item and returns it with the drops to report, also where there is an error.
 func (s *EncryptedSession) pop(ctx context.Context) (Item, []Drop, error) {
 	if replacer, err := s.replacer(); err == nil {
-		item, drops, err := s.popInPlace(ctx, replacer)
-		if !errors.Is(err, errors.ErrUnsupported) {
-			return item, drops, err
-		}
-		// A decorator whose own store cannot replace: nothing has been changed.
+		return s.popInPlace(ctx, replacer)
 	}
 	return s.popFromEnd(ctx)
 }
@@ -59,7 +55,13 @@ func (s *EncryptedSession) popInPlace(ctx context.Context, replacer Replacer) (I
 			return nil, s.drops(found), nil
 		}
 		top := found[len(found)-1]
+		if err := refusePlaintextBelow(found); err != nil {
+			return nil, nil, err
+		}
 		removed, err := replacer.ReplaceItems(ctx, []Item{top.stored}, []Item{nil})
+		if errors.Is(err, errors.ErrUnsupported) {
+			return s.popFromEnd(ctx) // a decorator whose own store cannot replace: nothing has been changed
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("store: %w", err)
 		}
@@ -70,6 +72,20 @@ func (s *EncryptedSession) popInPlace(ctx context.Context, replacer Replacer) (I
 			return nil, nil, atPosition(len(found)-1, err)
 		}
 	}
+}
+
+// refusePlaintextBelow returns an error where the last of found, the item to be popped, is plaintext below an item that no
+// key opens: under a wrong key everything that is encrypted looks so, and a pop must not eat what lay there before.
+func refusePlaintextBelow(found []judged) error {
+	if top := found[len(found)-1]; !bytes.Equal(top.item, top.stored) {
+		return nil // encrypted
+	}
+	for position, j := range found {
+		if errors.Is(j.err, ErrUndecryptable) {
+			return fmt.Errorf("what is not encrypted is not removed from below an item that no key opens: %w", atPosition(position, j.err))
+		}
+	}
+	return nil
 }
 
 // popFromEnd pops with the four methods of Session alone. It looks at the store before every pop, and starts again

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,6 +111,56 @@ func TestPopItem(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAWrongKeyPopsNoPlaintextFromBelow has a store whose migration is under way.
+func TestAWrongKeyPopsNoPlaintextFromBelow(t *testing.T) {
+	store := newFaultyStore()
+	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(0), numbered(1)))
+	right, wrong := newSession(t, store, testKey(t, 0)), newSession(t, store, testKey(t, 1))
+	require.NoError(t, right.AddItems(t.Context(), numbered(2)))
+	before := contents(t, store)
+	for range 3 {
+		item, err := wrong.PopItem(t.Context())
+		require.Nil(t, item)
+		require.ErrorIs(t, err, encsession.ErrUndecryptable)
+		require.NotErrorIs(t, err, errors.ErrUnsupported)
+		require.ErrorContains(t, err, "item 0 from the newest")
+		require.Equal(t, before, contents(t, store))
+	}
+	for i := 2; i >= 0; i-- { // plaintext on top is popped
+		item, err := right.PopItem(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, string(numbered(i)), string(item))
+	}
+
+	// From below what is malformed, or has expired under the right key, it is popped too.
+	synctest.Test(t, func(t *testing.T) {
+		store := stored(t, "pmx")
+		item, err := newSession(t, store, testKey(t, 0)).PopItem(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, string(numbered(0)), string(item))
+	})
+}
+
+// TestOnlyReplaceItemsSaysThatItIsNotSupported has other methods fail with an error that looks the same.
+func TestOnlyReplaceItemsSaysThatItIsNotSupported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := stored(t, "rr")
+		session := newSession(t, store, testKey(t, 0))
+		store.get = func(int) error {
+			if store.gets.Load() == 1 {
+				return syscall.EOPNOTSUPP
+			}
+			return nil
+		}
+		item, err := session.PopItem(t.Context())
+		require.Nil(t, item)
+		require.ErrorIs(t, err, syscall.EOPNOTSUPP)
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		require.Zero(t, store.pops.Load())
+		require.Len(t, contents(t, store), 2)
+	})
 }
 
 func TestPopItemWithInterleavedKeys(t *testing.T) {

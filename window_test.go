@@ -100,6 +100,34 @@ func TestAHistoryThatIsUnreadableIsOpenedOnce(t *testing.T) {
 	}
 }
 
+// TestEqualItemsAreOpenedOnceEach has one unreadable envelope in the store many times, and one readable.
+func TestEqualItemsAreOpenedOnceEach(t *testing.T) {
+	key, err := ParseKey(GenerateKey())
+	require.NoError(t, err)
+	wrong, err := ParseKey(GenerateKey())
+	require.NoError(t, err)
+	for _, limit := range []int{1, 3, 10} {
+		store := NewMemorySession("user-123")
+		session, err := New(store, key)
+		require.NoError(t, err)
+		foreign, err := New(store, wrong)
+		require.NoError(t, err)
+		require.NoError(t, session.AddItems(t.Context(), Item(`{}`), Item(`{}`)))
+		require.NoError(t, foreign.AddItems(t.Context(), Item(`{}`)))
+		stored, err := store.GetItems(t.Context(), 0)
+		require.NoError(t, err)
+		require.NoError(t, store.ClearSession(t.Context()))
+		for range 20 {
+			require.NoError(t, store.AddItems(t.Context(), stored[0], stored[0], stored[2], stored[1], stored[2], stored[2]))
+		}
+		opened := countOpenings(session)
+		items, err := session.GetItems(t.Context(), limit)
+		require.NoError(t, err)
+		require.Len(t, items, limit)
+		require.EqualValues(t, map[int]int{1: 3, 3: 6, 10: 21}[limit], opened.Load())
+	}
+}
+
 func TestWider(t *testing.T) {
 	require.Equal(t, 30, wider(10, 10))
 	require.Equal(t, 70, wider(30, 10))
