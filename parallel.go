@@ -7,9 +7,10 @@ import (
 	"sync/atomic"
 )
 
-// parallelBytes is how many bytes of items are worth a second goroutine: fewer are sealed or opened in less time than it
-// takes to start one and to wait for it, as BenchmarkParallel shows.
-const parallelBytes = 16 << 10
+// parallelBytes is how many bytes of items are worth a second goroutine. Fewer are sealed or opened in less time than it
+// takes to wake another core for them: the two broke even between 45 and 90 kB of envelopes (BenchmarkParallel, on two
+// cores of a virtual machine).
+const parallelBytes = 64 << 10
 
 // workersFor returns how many goroutines, the caller's included, are worth it for n items of these sizes in bytes.
 func workersFor(n int, size func(int) int) int {
