@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/encsession/encsession"
+	"github.com/fernet/fernet-go"
+)
+
+// A contender writes and reads items. Its clock runs during that alone.
+type contender interface {
+	// load gives the contender the items of the coming rounds, and checks that it reads what it has written. That also
+	// warms it up.
+	load(ctx context.Context, items []encsession.Item) error
+	// write seals all items, into an empty session where there is one.
+	write(ctx context.Context) (time.Duration, error)
+	// read opens all items.
+	read(ctx context.Context) (time.Duration, error)
+}
+
+// timed runs work on so many cores, after the garbage of whatever ran before is gone.
+func timed(cores int, work func() error) (time.Duration, error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+	runtime.GC()
+	start := time.Now()
+	err := work()
+	return time.Since(start), err
+}
+
+const sessionID = "user-123"
+
+var (
+	errDiffers  = errors.New("what was read is not what was written")
+	errUnopened = errors.New("a token does not open")
+)
+
+// encrypted is encsession over a session in memory.
+type encrypted struct {
+	cores   int
+	session *encsession.EncryptedSession
+	items   []encsession.Item
+}
+
+func newEncrypted(cores int, key encsession.Key) (*encrypted, error) {
+	session, err := encsession.New(encsession.NewMemorySession(sessionID), key,
+		encsession.WithoutPlaintext(), encsession.WithTTL(encsession.NoExpiry))
+	return &encrypted{cores: cores, session: session}, err
+}
+
+func (c *encrypted) load(ctx context.Context, items []encsession.Item) error {
+	c.items = items
+	if _, err := c.write(ctx); err != nil {
+		return err
+	}
+	got, err := c.session.GetItems(ctx, 0)
+	if err != nil {
+		return err
+	}
+	return same(items, got)
+}
+
+func (c *encrypted) write(ctx context.Context) (time.Duration, error) {
+	if err := c.session.ClearSession(ctx); err != nil {
+		return 0, err
+	}
+	return timed(c.cores, func() error { return c.session.AddItems(ctx, c.items...) })
+}
+
+func (c *encrypted) read(ctx context.Context) (time.Duration, error) {
+	return timed(c.cores, func() error {
+		got, err := c.session.GetItems(ctx, 0)
+		if err == nil && len(got) != len(c.items) {
+			err = errDiffers
+		}
+		return err
+	})
+}
+
+func same(want, got []encsession.Item) error {
+	if len(want) != len(got) {
+		return fmt.Errorf("%w: %d items, not %d", errDiffers, len(got), len(want))
+	}
+	for i := range want {
+		if !bytes.Equal(want[i], got[i]) {
+			return fmt.Errorf("%w: item %d", errDiffers, i)
+		}
+	}
+	return nil
+}
+
+// bare is cryptography in a loop on one core, and nothing else: it keeps no results, as nothing can be faster than that.
+type bare struct {
+	seal   func(item []byte) ([]byte, error)
+	open   func(token []byte) ([]byte, error)
+	items  []encsession.Item
+	tokens [][]byte
+}
+
+func newFernet() (*bare, error) {
+	var key fernet.Key
+	if err := key.Generate(); err != nil {
+		return nil, err
+	}
+	keys := []*fernet.Key{&key}
+	return &bare{
+		seal: func(item []byte) ([]byte, error) { return fernet.EncryptAndSign(item, &key) },
+		open: func(token []byte) ([]byte, error) {
+			if item := fernet.VerifyAndDecrypt(token, 0, keys); item != nil {
+				return item, nil
+			}
+			return nil, errUnopened
+		},
+	}, nil
+}
+
+func newAESGCM() (*bare, error) {
+	key := make([]byte, 32)
+	rand.Read(key) // never fails
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	gcm, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, err
+	}
+	return &bare{
+		seal: func(item []byte) ([]byte, error) { return gcm.Seal(nil, nil, item, nil), nil },
+		open: func(token []byte) ([]byte, error) { return gcm.Open(nil, nil, token, nil) },
+	}, nil
+}
+
+func (c *bare) load(_ context.Context, items []encsession.Item) error {
+	c.items, c.tokens = items, make([][]byte, len(items))
+	got := make([]encsession.Item, len(items))
+	for i, item := range items {
+		token, err := c.seal(item)
+		if err != nil {
+			return err
+		}
+		if got[i], err = c.open(token); err != nil {
+			return err
+		}
+		c.tokens[i] = token
+	}
+	return same(items, got)
+}
+
+func (c *bare) write(context.Context) (time.Duration, error) {
+	return timed(1, func() error {
+		for _, item := range c.items {
+			if _, err := c.seal(item); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (c *bare) read(context.Context) (time.Duration, error) {
+	return timed(1, func() error {
+		for _, token := range c.tokens {
+			if _, err := c.open(token); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,173 @@
+// Compare measures encsession beside what else one might use, on this machine, and prints the result as a table in
+// Markdown.
+//
+//	go run ./compare                  # about a minute
+//	go run ./compare -svg speed.svg   # and draws it
+//	go run ./compare -h               # the other flags
+//
+// The contenders seal and open the same items: encsession over a session in memory, on all cores and on one; a bare loop
+// over fernet-go, which does the same cryptography and nothing else; AES-256-GCM of the standard library, bare too, which
+// is about what the hardware could do; and EncryptedSession of the OpenAI Agents SDK for Python over a list in memory,
+// where an interpreter that has it is found.
+//
+// Before the clock runs, everyone shows that it reads what it has written, and Python and Go that they read each
+// other's. An interrupt ends it. The exit status is 0, 1 for an error, or 2 for arguments that are not understood; go run
+// makes 1 of both.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/encsession/encsession"
+	"github.com/klauspost/cpuid/v2"
+)
+
+// sizes are those of the items, in bytes of JSON.
+var sizes = []int{200, 1000, 16000}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	c, err := parseArgs(args, getenv, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "compare:", err)
+		return 2
+	}
+	if err := compare(ctx, c, stdout, stderr); err != nil {
+		fmt.Fprintln(stderr, "compare:", err)
+		return 1
+	}
+	return 0
+}
+
+type config struct {
+	svg    string
+	python string // empty: python3, where that has the SDK
+	rounds int
+	items  int
+}
+
+func parseArgs(args []string, getenv func(string) string, help io.Writer) (config, error) {
+	var c config
+	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // run prints the error
+	flags.StringVar(&c.svg, "svg", "", "draw the result, as SVG, into this `file` too")
+	flags.StringVar(&c.python, "python", getenv("ENCSESSION_PYTHON"),
+		"the Python `interpreter` that has openai-agents[encrypt]; ENCSESSION_PYTHON names it too\n"+
+			"(default: python3, and no Python in the table where that does not have it)")
+	flags.IntVar(&c.rounds, "rounds", 15, "every contender writes and reads once per round")
+	flags.IntVar(&c.items, "items", 1000, "how many items of each size")
+	flags.Usage = func() {} // only who asks for help gets it
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(help, "Compare measures encsession beside fernet-go, AES-GCM and Python, on this machine.\n\n"+
+			"usage: go run ./compare [flags]\n\n")
+		flags.SetOutput(help)
+		flags.PrintDefaults()
+	}
+	if err != nil {
+		return config{}, err
+	}
+	return c, c.check(flags.Args())
+}
+
+func (c config) check(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("what is %q? There are only flags, see -h", rest[0])
+	case c.rounds < 1:
+		return fmt.Errorf("-rounds %d: at least one is needed", c.rounds)
+	case c.items < 1:
+		return fmt.Errorf("-items %d: at least one is needed", c.items)
+	case c.svg == "":
+		return nil
+	}
+	// Found out now, not when everything has been measured.
+	if folder, err := os.Stat(filepath.Dir(c.svg)); err != nil || !folder.IsDir() {
+		return fmt.Errorf("-svg %s: there is no such folder", c.svg)
+	}
+	return nil
+}
+
+func compare(ctx context.Context, c config, stdout, stderr io.Writer) error {
+	key := encsession.GenerateKey()
+	python, missing, err := findPython(ctx, c.python, key)
+	if err != nil {
+		return err
+	}
+	if python != nil {
+		defer python.close()
+	}
+	entries, r, err := enter(key, python)
+	if err != nil {
+		return err
+	}
+	r.hardware, r.software = hardware(), software(python)
+	fmt.Fprintf(stdout, "%s\n%s\n%d items of each size, medians of %d rounds%s\n\n", r.hardware, r.software, c.items, c.rounds, load())
+	if python == nil {
+		fmt.Fprintf(stdout, "Python is left out (%v). %s\n\n", missing, howToGetPython)
+	}
+	for _, size := range sizes {
+		fmt.Fprintf(stderr, "measuring %s …\n", sizeName(size))
+		write, read, err := measure(ctx, entries, makeItems(c.items, size), c.rounds)
+		if err != nil {
+			return err
+		}
+		r.writes, r.reads = append(r.writes, write), append(r.reads, read)
+	}
+	fmt.Fprintln(stdout, r.markdown())
+	if c.svg == "" {
+		return nil
+	}
+	svg, err := r.svg()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.svg, svg, 0o666)
+}
+
+// hardware says what it is measured on, and when.
+func hardware() string {
+	cpu := cpuid.CPU.BrandName
+	if cpu == "" {
+		cpu = "unknown processor"
+	}
+	return fmt.Sprintf("%s, %d cores, GOMAXPROCS %d, %s/%s; %s",
+		cpu, runtime.NumCPU(), runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH, time.Now().Format(time.DateOnly))
+}
+
+func software(python *python) string {
+	s := "Go " + strings.TrimPrefix(runtime.Version(), "go")
+	if python != nil {
+		s += "; Python " + python.versions
+	}
+	return s
+}
+
+// load says how busy the machine is, where Linux tells.
+func load() string {
+	average, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return ""
+	}
+	lastMinute, _, _ := strings.Cut(string(average), " ")
+	return "; load before " + lastMinute
+}
