@@ -133,7 +133,7 @@ func compare(ctx context.Context, c config, stdout, stderr io.Writer) error {
 		}
 		r.writes, r.reads = append(r.writes, write), append(r.reads, read)
 	}
-	fmt.Fprintln(stdout, r.markdown())
+	fmt.Fprintf(stdout, "%s\n\n%s\n", r.markdown(), notes)
 	if c.svg == "" {
 		return nil
 	}
@@ -143,6 +143,10 @@ func compare(ctx context.Context, c config, stdout, stderr io.Writer) error {
 	}
 	return os.WriteFile(c.svg, svg, 0o666)
 }
+
+// notes say what one has to know to read the table.
+const notes = "Microseconds per item, and in brackets how many times as long as fernet-go. On 1 core: with GOMAXPROCS=1. Alone: a loop\n" +
+	"that keeps no result. Python's items are dicts, so it encodes and parses JSON, where Go is given JSON and checks it."
 
 // hardware says what it is measured on, and when.
 func hardware() string {

@@ -22,7 +22,7 @@ type results struct {
 func (r results) markdown() string {
 	t := table.NewWriter()
 	t.Style().Markdown.PadContent = true
-	header := table.Row{"µs per item (× fernet-go)"}
+	header := table.Row{"µs per item (÷ fernet-go)"}
 	var numbers []table.ColumnConfig
 	columns := append(r.writes[:len(r.writes):len(r.writes)], r.reads...)
 	for i, c := range columns {
