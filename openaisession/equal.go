@@ -55,7 +55,7 @@ func exactNumber(text string) number {
 	n := number{}
 	if hasExponent {
 		var err error
-		if n.exponent, err = strconv.Atoi(exponent); err != nil {
+		if n.exponent, err = strconv.Atoi(exponent); err != nil || max(n.exponent, -n.exponent) > 1e9 {
 			return number{text: text}
 		}
 	}
