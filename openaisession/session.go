@@ -45,7 +45,7 @@ func New(s encsession.Session, opts ...Option) (*Session, error) {
 }
 
 // isNil reports whether a session is nil, or an interface around a nil pointer, map, func or the like.
-func isNil(s encsession.Session) bool {
+func isNil(s any) bool {
 	switch v := reflect.ValueOf(s); v.Kind() {
 	case reflect.Invalid:
 		return true
@@ -95,7 +95,8 @@ func (s *Session) GetItems(ctx context.Context, limit int) ([]responses.Response
 
 // AddItems adds items in one call of the underlying Session: all of them or, with an error, none. The error names the
 // first item that cannot be added, by its index, and shows no content. It wraps encsession.ErrInvalidItem where an item is
-// not a JSON object, such as one with no variant set. The items are not kept.
+// not a JSON object, such as one with no variant set. An item with a field that was set in vain, since an extra field hides
+// it, is an error too: see the package comment. The items are not kept.
 func (s *Session) AddItems(ctx context.Context, items []responses.ResponseInputItemUnionParam) error {
 	if err := s.check(); err != nil {
 		return fmt.Errorf("openaisession: AddItems: %w", err)
