@@ -2,6 +2,7 @@ package openaisession_test
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -42,4 +43,18 @@ func BenchmarkGetItems(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkExtraMembers reads one item of 1 MB with more and more members that openai-go does not know: until 100, they
+// are extra fields, each of which v3.24.0 pays for with a copy of the item.
+func BenchmarkExtraMembers(b *testing.B) {
+	for _, n := range []int{0, 1, 100, 101, 16_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			session, _ := newSession(b, nil, `{"role":"user","content":"`+strings.Repeat("a", 1<<20)+`"`+unknownMembers(n)+`}`)
+			for b.Loop() {
+				_, err := session.GetItems(b.Context(), 0)
+				require.NoError(b, err)
+			}
+		})
+	}
 }

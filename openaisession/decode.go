@@ -32,15 +32,10 @@ func decode(item encsession.Item) responses.ResponseInputItemUnionParam {
 // message into the first of its three variants, and none that has no type.
 func candidates(item encsession.Item) iter.Seq[responses.ResponseInputItemUnionParam] {
 	return func(yield func(responses.ResponseInputItemUnionParam) bool) {
-		var head struct {
-			Type, Role          string
-			ID, Status, Content json.RawMessage
-		}
-		if json.Unmarshal(item, &head) != nil {
-			return
-		}
-		isMessage := head.Type == "message" || head.Type == "" && head.Role != ""
-		hasParts := bytes.HasPrefix(head.Content, []byte("["))
+		members := membersOf(item)
+		typ, role := textOf(members["type"]), textOf(members["role"])
+		isMessage := typ == "message" || typ == "" && role != ""
+		hasParts := bytes.HasPrefix(members["content"], []byte("["))
 
 		var other responses.ResponseInputItemUnionParam
 		var output responses.ResponseOutputMessageParam
@@ -52,9 +47,9 @@ func candidates(item encsession.Item) iter.Seq[responses.ResponseInputItemUnionP
 			union *responses.ResponseInputItemUnionParam
 		}{
 			{!isMessage, &other, &other},
-			{isMessage && hasParts && head.Role == "assistant", &output,
+			{isMessage && hasParts && role == "assistant", &output,
 				&responses.ResponseInputItemUnionParam{OfOutputMessage: &output}},
-			{isMessage && hasParts && (head.ID != nil || head.Status != nil), &input,
+			{isMessage && hasParts && (members["id"] != nil || members["status"] != nil), &input,
 				&responses.ResponseInputItemUnionParam{OfInputMessage: &input}},
 			{isMessage, &easy, &responses.ResponseInputItemUnionParam{OfMessage: &easy}},
 		} {
@@ -94,11 +89,14 @@ func keepUnknown(v reflect.Value, raw json.RawMessage) {
 			}
 		}
 	case reflect.Struct:
-		if isUnion(v.Type()) {
+		switch object, ok := addressOf(v).(extensible); {
+		case isUnion(v.Type()) && string(raw) == "null":
+			setNull(v)
+		case isUnion(v.Type()):
 			for i := range v.NumField() {
 				keepUnknown(v.Field(i), raw) // at most one is set
 			}
-		} else if object, ok := addressOf(v).(extensible); ok {
+		case ok:
 			keepMembers(v, object, raw)
 		}
 	}
@@ -127,41 +125,60 @@ func isUnion(t reflect.Type) bool {
 	return false
 }
 
+// setNull makes a union null, as param.NullStruct does, to which reflection cannot give a type. A variant that is set later
+// goes before it.
+func setNull(union reflect.Value) {
+	reflect.ValueOf(param.SetJSON).Call([]reflect.Value{reflect.ValueOf([]byte("null")), union.Addr()})
+}
+
+// mostExtra is how many extra fields an object may have. No program writes that many, and openai-go v3.24.0 copies the whole
+// object for each of them.
+const mostExtra = 100
+
+// keepMembers gives an object extra fields where openai-go would write something else than raw. None of them hides a field
+// that holds something: that field would be a lie, and changes to it in vain. Where it would take one, decode sees that
+// raw is not what is written.
 func keepMembers(v reflect.Value, object extensible, raw json.RawMessage) {
 	members := membersOf(raw)
-	known := map[string]bool{}
+	if members == nil {
+		return
+	}
+	known, holds := map[string]bool{}, map[string]bool{}
 	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		name := memberName(v.Type().Field(i))
 		if member, ok := members[name]; ok {
-			known[name] = true
 			keepUnknown(v.Field(i), member)
 		}
+		known[name], holds[name] = true, !v.Field(i).IsZero()
 	}
 	encoded, _ := json.Marshal(v.Interface()) // where it cannot be marshalled, decode will see that too
 	written := membersOf(encoded)
 	extra := map[string]any{}
 	for name, member := range members {
-		if known[name] && !isEmpty(member) {
-			continue // a field that does not show what there is would be a lie: decode then sees that it was not written
-		}
-		if !equalJSON(written[name], member) {
+		if !equalJSON(written[name], member) && (!known[name] || isEmpty(member) && !holds[name]) {
 			extra[name] = member
 		}
 	}
 	for name := range written {
-		if _, ok := members[name]; !ok {
+		if _, ok := members[name]; !ok && !holds[name] {
 			extra[name] = param.Omit
 		}
 	}
-	if len(extra) > 0 {
+	if len(extra) > 0 && len(extra) <= mostExtra {
 		object.SetExtraFields(extra)
 	}
+}
+
+// memberName returns the name of the member that a field stands for; "" or "-" is none.
+func memberName(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	return name
 }
 
 // isEmpty reports whether a member is what openai-go may leave out: null, or an empty value.
 func isEmpty(member json.RawMessage) bool {
 	switch string(member) {
-	case "null", `""`, "[]", "{}", "false", "0":
+	case "null", `""`, "[]", "{}":
 		return true
 	}
 	return false
@@ -172,4 +189,11 @@ func membersOf(raw json.RawMessage) map[string]json.RawMessage {
 	var members map[string]json.RawMessage
 	_ = json.Unmarshal(raw, &members)
 	return members
+}
+
+// textOf returns the text that a member is, and the empty string where it is something else.
+func textOf(member json.RawMessage) string {
+	var text string
+	_ = json.Unmarshal(member, &text)
+	return text
 }

@@ -51,7 +51,11 @@ var storedItems = []struct{ name, item, variant string }{
 		"results":[{"score":1e99999999999999999999}]}`, ""},
 	{"part of the future", `{"id":"msg_1","role":"assistant","status":"completed","type":"message","content":[
 		{"type":"output_text","text":"T","annotations":[]},{"type":"hologram","data":"D"}]}`, anyVariant},
+	{"number that openai-go takes for 0", `{"type":"file_search_call","id":"f","queries":[],"status":"completed",
+		"results":[{"score":1e-99999999999999999999}]}`, ""},
 	{"half a surrogate pair", `{"role":"user","content":"\ud83d"}`, ""},
+	{"half a surrogate pair in capitals", `{"role":"user","content":"\uD83D"}`, ""},
+	{"the other half", `{"role":"user","content":"a\uDC00b \uFFFD"}`, ""},
 	{"half a surrogate pair in an unknown member", `{"role":"user","content":"Hi","x":"\uD83D"}`, "OfMessage"},
 	{"replacement character", `{"role":"user","content":"` + "\uFFFD" + `"}`, "OfMessage"},
 	{"member twice", `{"role":"user","content":"one","content":"two"}`, ""},
@@ -118,7 +122,8 @@ func TestCarriedJSON(t *testing.T) {
 
 // TestHalfASurrogatePair looks at bytes, since encoding/json takes half a pair for U+FFFD.
 func TestHalfASurrogatePair(t *testing.T) {
-	for _, item := range []string{`{"role":"user","content":"\ud83d"}`, `{"role":"user","content":"Hi","x":"\uD83D"}`} {
+	for _, item := range []string{`{"role":"user","content":"\ud83d"}`, `{"role":"user","content":"\uD83D"}`,
+		`{"role":"user","content":"Hi","x":"\uD83D"}`} {
 		require.Contains(t, strings.ToLower(marshal(t, roundTrip(t, item))), `\ud83d`)
 	}
 }

@@ -20,13 +20,23 @@
 // and with some versions its content; an unknown type is an error; unknown members, and null in many places, are lost.
 //
 // An item comes back as an ordinary value of openai-go wherever openai-go can hold it whole. One variant is set (OfMessage,
-// OfFunctionCall and so on), and its fields may be read, changed and sent. Members that openai-go does not know, or
-// would not write, are in ExtraFields of the struct that they belong to. There openai-go's own rule holds: an extra field
-// goes before a field of the same name.
+// OfFunctionCall and so on), and its fields show what is stored. Members that openai-go does not know, or would not write
+// as they are, are in ExtraFields of the struct that they belong to, where null and empty values may hide a field that is
+// zero, and param.Omit keeps out a member that openai-go would add.
 //
-// Where openai-go cannot hold an item whole, such as one of a type that it does not know, no variant is set. Such a
-// value carries the stored JSON, byte for byte: its method Overrides returns it, as a json.RawMessage, and it is sent and
-// stored like any other. To change it, change the JSON and make a new value with param.Override.
+// Fields may be changed, and sent. But there openai-go's own rule holds: an extra field goes before a field of the same name.
+// So before you set a field that was null or missing, delete its name from ExtraFields:
+//
+//	delete(call.ExtraFields(), "status")
+//	call.Status = responses.ResponseFunctionToolCallStatusCompleted
+//
+// Otherwise the change is not in the JSON. AddItems refuses such an item, and says which name to delete; a client that is
+// given it sends what was there before.
+//
+// Where openai-go cannot hold an item whole, no variant is set: an item of a type that it does not know, with a field that
+// would not show what is stored, or with more than 100 unknown members in one object. Such a value carries the stored JSON,
+// byte for byte: its method Overrides returns it, as a json.RawMessage, and it is sent and stored like any other. To
+// change it, change the JSON and make a new value with param.Override.
 //
 // A message from the assistant that has parts comes back as OfOutputMessage, another one that has parts and an id or a
 // status as OfInputMessage, and every other one as OfMessage. Their JSON does not tell more.
@@ -39,8 +49,10 @@
 //
 // # Histories with holes
 //
-// Items expire one by one, and a limit cuts where it cuts. A tool call without its output, or the other way round, makes
-// the API refuse the whole history. [WithoutOrphans] leaves out what is alone.
+// Items expire one by one, and a limit cuts anywhere: between a tool call and its output too, and between reasoning and its
+// call. A tool call without its output, or the other way round, makes the API refuse the whole history. [WithoutOrphans]
+// leaves out what is alone. It cannot bring back what has expired: let the TTL be longer than your longest turn, or a tool that
+// takes longer returns to a history without the question.
 //
 // # openai-agents-go
 //

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 
 	"github.com/encsession/encsession"
+	"github.com/openai/openai-go/v3/packages/param"
 	"github.com/openai/openai-go/v3/responses"
 )
 
@@ -18,7 +20,62 @@ func encode(item responses.ResponseInputItemUnionParam) (encsession.Item, error)
 	if string(encoded) == "null" {
 		return nil, fmt.Errorf("no variant is set: %w", encsession.ErrInvalidItem)
 	}
+	if err := checkShown(reflect.ValueOf(item)); err != nil {
+		return nil, err
+	}
 	return encoded, checkObject(encoded)
+}
+
+// checkShown returns an error where a field holds something that is not written: a change to a field that was null or
+// missing, in vain for an extra field that decode has set. An extra field with a value of its own is no mistake, but
+// openai-go's way to override a field.
+func checkShown(v reflect.Value) error {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return checkShown(v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if err := checkShown(v.Index(i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		var extra map[string]any
+		if object, ok := v.Interface().(interface{ ExtraFields() map[string]any }); ok {
+			extra = object.ExtraFields()
+		}
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			if !field.IsExported() {
+				continue
+			}
+			name := memberName(field)
+			if hides(extra[name]) && !v.Field(i).IsZero() {
+				return fmt.Errorf("%q is set, but hidden by an extra field: delete it from ExtraFields", name)
+			}
+			if isNullWithValue(v.Field(i)) {
+				return fmt.Errorf("%q has a Value, but is null: set it with param.NewOpt", name)
+			}
+			if err := checkShown(v.Field(i)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// hides reports whether an extra field shows nothing of a field of its name.
+func hides(extra any) bool {
+	raw, ok := extra.(json.RawMessage)
+	return ok && isEmpty(raw) || extra == param.Omit
+}
+
+// isNullWithValue reports whether v is a param.Opt that was null, and of which only the Value was set.
+func isNullWithValue(v reflect.Value) bool {
+	opt, ok := v.Interface().(param.Optional)
+	return ok && !opt.Valid() && !v.FieldByName("Value").IsZero()
 }
 
 // marshal encodes as openai-go does, which leaves <, > and & as they are.
