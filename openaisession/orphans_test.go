@@ -3,7 +3,9 @@ package openaisession_test
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,6 +24,7 @@ var histories = map[string]string{
 	"pending call at the end":       "user -reasoning:r -call:1",
 	"output without call":           "-output:1 assistant user",
 	"output before its call":        "-output:1 -call:1",
+	"second output":                 "call:1 output:1 -output:1",
 	"output of another kind":        "-call:1 -custom_tool_call_output:1",
 	"output of another call":        "-call:1 -output:2",
 	"one of two parallel calls":     "user reasoning:r -call:1 call:2 output:2 assistant",
@@ -30,6 +33,10 @@ var histories = map[string]string{
 	"outputs in another order":      "call:1 call:2 output:2 output:1",
 	"an ID used again":              "call:1 output:1 user call:1 output:1",
 	"an ID used again, cut":         "-output:1 user call:1 output:1",
+	"an ID used again, stopped":     "-call:1 user call:1 output:1",
+	"an ID used again, call gone":   "call:1 output:1 user -output:1",
+	"an ID used again, call waits":  "call:1 output:1 user -call:1",
+	"an ID used twice at once":      "call:1 call:1 output:1 output:1",
 	"calls without a call_id":       "web_search_call tool_search_call tool_search_output output call",
 	"unknown types":                 "dream_call:1 dream_call_output:2 item_reference:3",
 	"reasoning at the end":          "user -reasoning:r",
@@ -38,11 +45,21 @@ var histories = map[string]string{
 	"reasoning twice":               "reasoning:r reasoning:s assistant",
 	"reasoning twice at the end":    "-reasoning:r -reasoning:s",
 	"reasoning of another answer":   "-reasoning:r -call:1 reasoning:s assistant",
+	"reasoning before a developer":  "-reasoning:r developer assistant",
+	"reasoning before a system":     "-reasoning:r system assistant",
+	"reasoning, a stop, a program":  "user -reasoning:r -call:1 text",
+	"reasoning before a program":    "-reasoning:r text assistant",
+	"reasoning without an ID":       "user reasoning text",
+	"reasoning before a setting":    "reasoning:r additional_tools call:1 output:1",
+	"reasoning, setting, user":      "-reasoning:r additional_tools configuration_update user",
+	"reasoning, setting, end":       "-reasoning:r compaction_trigger",
 	"reasoning with a hosted call":  "reasoning:r web_search_call reasoning:s assistant",
 	"approval":                      "reasoning:r mcp_approval_request:1 mcp_approval_response:1 mcp_call",
 	"approval without answer":       "-mcp_approval_request:1 user",
 	"answer without request":        "-mcp_approval_response:1 user",
 	"local shell by id":             "local_shell_call:1 local_shell_call_output:1",
+	"local shell by a function":     "local_shell_call:1 output:1",
+	"local shell, not by another":   "-local_shell_call:1 -custom_tool_call_output:1",
 	"program":                       "program:p call:1(p) output:1(p) program_output:p assistant",
 	"program at work":               "program:p call:1(p) output:1(p)",
 	"program that has called":       "program:p call:1(p) output:1",
@@ -51,6 +68,10 @@ var histories = map[string]string{
 	"program waits for a shell":     "program:p shell_call:1(p)",
 	"shell waits without a program": "-shell_call:1",
 	"program gone":                  "-call:1(p) -output:1 -program_output:p assistant",
+	"program used again":            "program:p call:1(p) output:1(p) program_output:p user -program:p",
+	"program used again, stopped":   "-program:p user program:p call:1(p) output:1(p)",
+	"unknown types of a program":    "mcp_call:1(p) dream_call:2(p)",
+	"program with an unknown type":  "program:p dream_call:1(p)",
 	"programs in one another":       "user -program:p -program:q(p) -call:1(q) user",
 	"program later":                 "-call:1(p) -output:1(p) -program:p",
 }
@@ -67,7 +88,7 @@ func TestWithoutOrphans(t *testing.T) {
 				if orphan {
 					kind, id, _ := strings.Cut(word, ":")
 					id, _, _ = strings.Cut(id, "(")
-					orphans = append(orphans, openaisession.Orphan{SessionID: "user-123", Type: types(kind), ID: id})
+					orphans = append(orphans, openaisession.Orphan{SessionID: "user-123", Type: typeNamed(kind), ID: id})
 				} else {
 					want = append(want, item)
 				}
@@ -84,6 +105,170 @@ func TestWithoutOrphans(t *testing.T) {
 			require.Len(t, read(t, unfiltered, 0), len(items), "the filter is off unless it is asked for")
 		})
 	}
+}
+
+// Histories whose items are written out, with a minus before what is left out.
+func TestWithoutOrphansLooksAtEachMember(t *testing.T) {
+	const (
+		user   = `{"role":"user","content":"Hi"}`
+		call   = `{"type":"function_call","call_id":"c"}`
+		output = `{"type":"function_call_output","call_id":"c"}`
+		answer = `{"id":"msg","role":"assistant","content":"Hi"}`
+	)
+	for name, history := range map[string][]string{
+		"id of another kind":          {`{"type":"function_call","call_id":"c","id":7}`, output},
+		"id of another kind, alone":   {`-{"type":"function_call","call_id":"c","id":7}`},
+		"status of another kind":      {`{"type":"function_call","call_id":"c","status":{"a":1}}`, output},
+		"caller of another kind":      {`{"type":"function_call","call_id":"c","caller":"direct"}`, output},
+		"caller that is no program":   {`{"type":"function_call","call_id":"c","caller":{"type":"direct","caller_id":"p"}}`, output},
+		"names in another case":       {`{"type":"function_call","call_id":"c","Call_ID":"d","Status":5,"TYPE":1}`, output},
+		"members twice":               {`{"type":"function_call","call_id":"d","call_id":"c"}`, output},
+		"call_id of another kind":     {`{"type":"function_call","call_id":1}`, `{"type":"function_call_output","call_id":2}`},
+		"empty call_id":               {`{"type":"function_call","call_id":""}`, `{"type":"function_call_output","call_id":""}`},
+		"type of another kind":        {`{"type":["function_call"],"call_id":"c"}`, `-` + output},
+		"role of what is no message":  {`{"type":"reasoning","id":"r","role":"user"}`, answer},
+		"role of another kind":        {`{"type":"reasoning","id":"r"}`, `{"role":["user"],"content":"Hi"}`},
+		"message with a type":         {`-{"type":"reasoning","id":"r"}`, `{"type":"message","role":"user","content":"Hi"}`},
+		"tool search by the API":      {`{"type":"tool_search_call","call_id":"c","execution":"server"}`, user},
+		"what the API's search found": {user, `{"type":"tool_search_output","call_id":"c","execution":"server"}`},
+		"tool search by a program":    {`-{"type":"tool_search_call","call_id":"c","execution":"client"}`, user},
+		"reasoning before what it finds": {`{"type":"reasoning","id":"r"}`, `{"type":"tool_search_output","execution":"server"}`,
+			call, output},
+		"another type that the API ran": {`-{"type":"function_call","call_id":"c","execution":"server"}`},
+		"local shell, IDs alike": {`{"type":"local_shell_call","id":"l","call_id":"c"}`,
+			`{"type":"local_shell_call_output","id":"l"}`},
+		"local shell, an ID is a call_id": {`{"type":"local_shell_call","id":"c"}`,
+			`{"type":"local_shell_call_output","call_id":"c","id":"o"}`},
+		"local shell, a call_id is an ID": {`{"type":"local_shell_call","id":"l","call_id":"c"}`,
+			`{"type":"local_shell_call_output","call_id":"x","id":"c"}`},
+		"local shell, answered twice": {`{"type":"local_shell_call","id":"l","call_id":"c"}`, output,
+			`-{"type":"local_shell_call_output","id":"l"}`},
+		"local shell, alone": {`-{"type":"local_shell_call","id":"l","call_id":"c"}`},
+		"shell that waits":   {waitingShell("in_progress")[0], waitingShell("in_progress")[1]},
+		"shell that does not": {"-" + waitingShell("completed")[0],
+			"-" + waitingShell("completed")[1]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var items, want []string
+			orphans := 0
+			for _, item := range history {
+				item, orphan := strings.CutPrefix(item, "-")
+				items = append(items, item)
+				if orphan {
+					orphans++
+				} else {
+					want = append(want, marshal(t, roundTrip(t, item)))
+				}
+			}
+			option := openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
+				orphans--
+				require.Contains(t, []string{"c", "p", "r", "l"}, o.ID)
+			})
+			session, _ := newSession(t, []openaisession.Option{option}, items...)
+			got, err := session.GetItems(t.Context(), 0)
+			require.NoError(t, err)
+			require.Len(t, got, len(want))
+			for i := range got {
+				requireSameJSON(t, want[i], marshal(t, got[i]))
+			}
+			require.Zero(t, orphans)
+		})
+	}
+}
+
+// waitingShell returns a program and a call of it that has no output yet.
+func waitingShell(status string) [2]string {
+	return [2]string{`{"type":"program","call_id":"p"}`,
+		`{"type":"shell_call","call_id":"c","status":"` + status + `","caller":{"type":"program","caller_id":"p"}}`}
+}
+
+// An orphan is shown by its call_id, if it has one.
+func TestOrphanID(t *testing.T) {
+	for item, id := range map[string]string{
+		`{"type":"local_shell_call","id":"l","call_id":"c"}`:        "c",
+		`{"type":"local_shell_call_output","id":"l","call_id":"c"}`: "c",
+		`{"type":"local_shell_call","id":"l"}`:                      "l",
+		`{"type":"reasoning","id":"r","call_id":"c"}`:               "r",
+		`{"type":"reasoning"}`:                                      "",
+		`{"type":"function_call","id":"f","call_id":"\u001b[2J"}`:   "\x1b[2J",
+	} {
+		var told []openaisession.Orphan
+		option := openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) { told = append(told, o) })
+		session, _ := newSession(t, []openaisession.Option{option}, item)
+		_, err := session.GetItems(t.Context(), 0)
+		require.NoError(t, err)
+		require.Len(t, told, 1)
+		require.Equal(t, id, told[0].ID, item)
+	}
+}
+
+// Only the types of pairs, and reasoning, can be orphans, so that no other text from the store is shown as a type.
+func TestTypesOfOrphans(t *testing.T) {
+	types := []string{"reasoning"}
+	for call, output := range pairs {
+		types = append(types, typeNamed(call), typeNamed(output))
+	}
+	option := openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
+		require.Contains(t, types, o.Type)
+	})
+	for _, typ := range append(types, "Function_Call", "function_call ", "secret", "message", "") {
+		session, _ := newSession(t, []openaisession.Option{option}, `{"type":"`+typ+`","role":"user","id":"i","call_id":"c",
+			"approval_request_id":"a","status":"completed","caller":{"type":"program","caller_id":"p"}}`)
+		items, err := session.GetItems(t.Context(), 0)
+		require.NoError(t, err)
+		if slices.Contains(types, typ) {
+			require.Empty(t, items, typ)
+		} else {
+			require.Len(t, items, 1, typ)
+		}
+	}
+}
+
+// Of calls and outputs of functions and custom tools in any order, whose IDs differ, as many are kept as the API takes: as if
+// all ways to leave items out had been tried.
+func TestWithoutOrphansKeepsTheMost(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	words := []string{"user", "assistant", "call:1", "output:1", "call:2", "output:2", "custom_tool_call:1",
+		"custom_tool_call_output:1", "custom_tool_call:3", "custom_tool_call_output:3"}
+	for range 300 {
+		random.Shuffle(len(words), func(i, j int) { words[i], words[j] = words[j], words[i] })
+		history := words[:1+random.IntN(len(words))]
+		var items []string
+		for _, word := range history {
+			items = append(items, itemFrom(word))
+		}
+		var want []string // the union of what can be kept, which can be kept
+		for i, word := range history {
+			for set := range 1 << len(history) {
+				if set>>i&1 == 1 && isWhole(history, set) {
+					want = append(want, itemFrom(word))
+					break
+				}
+			}
+		}
+		session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans(nil)}, items...)
+		require.Equal(t, want, read(t, session, 0), "%v", history)
+	}
+}
+
+// isWhole reports whether a set of a history, as bits, holds no half of a pair without the other.
+func isWhole(history []string, set int) bool {
+	for i, word := range history {
+		kind, id, isHalf := strings.Cut(word, ":")
+		if set>>i&1 == 0 || !isHalf {
+			continue
+		}
+		whole := false
+		for j, other := range history {
+			callBefore := j < i && pairs[strings.TrimSuffix(other, ":"+id)] == kind
+			outputAfter := j > i && other == pairs[kind]+":"+id
+			whole = whole || set>>j&1 == 1 && (callBefore || outputAfter)
+		}
+		if !whole {
+			return false
+		}
+	}
+	return true
 }
 
 // pairs are the halves that belong together.
@@ -106,7 +291,7 @@ func TestEveryPair(t *testing.T) {
 func TestNoPairIsMissing(t *testing.T) {
 	var halves []string
 	for call, output := range pairs {
-		halves = append(halves, types(call), types(output))
+		halves = append(halves, typeNamed(call), typeNamed(output))
 	}
 	union := reflect.TypeFor[inputItem]()
 	for _, name := range variantNames[inputItem]() {
@@ -169,8 +354,8 @@ func read(t *testing.T, session *openaisession.Session, limit int) []string {
 	return texts
 }
 
-// types returns a type by its short name.
-func types(kind string) string {
+// typeNamed returns a type by its short name.
+func typeNamed(kind string) string {
 	if long, ok := map[string]string{"call": "function_call", "output": "function_call_output"}[kind]; ok {
 		return long
 	}
@@ -181,12 +366,20 @@ func types(kind string) string {
 func itemFrom(word string) string {
 	kind, id, _ := strings.Cut(word, ":")
 	id, caller, called := strings.Cut(strings.TrimSuffix(id, ")"), "(")
-	item := map[string]any{"type": types(kind)}
+	item := map[string]any{"type": typeNamed(kind)}
 	switch kind {
-	case "user", "assistant":
+	case "user", "system", "developer":
 		item = map[string]any{"role": kind, "content": "Hi"}
+	case "assistant":
+		item = map[string]any{"role": kind, "content": "Hi", "id": "msg"}
+	case "text": // which a program has put into the assistant's mouth
+		item = map[string]any{"role": "assistant", "content": "Hi"}
+	case "additional_tools":
+		item["role"] = "developer"
 	case "reasoning", "mcp_approval_request", "local_shell_call_output", "item_reference":
-		item["id"] = id
+		if id != "" {
+			item["id"] = id
+		}
 	case "mcp_approval_response":
 		item["approval_request_id"] = id
 	default:
