@@ -1,8 +1,10 @@
 package openaisession_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 
@@ -16,23 +18,29 @@ import (
 // The examples use one key that everybody can read here. Yours comes from a secret manager.
 const exampleKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
+// errNotCompleted is for an answer that was cut off, or failed: its calls may be half a call.
+var errNotCompleted = errors.New("the response is not completed")
+
 // runTurn is the agent of README.md. examples/agent runs one like it, which also limits the rounds.
 func runTurn(ctx context.Context, client openai.Client, session *openaisession.Session, params responses.ResponseNewParams,
 	input []responses.ResponseInputItemUnionParam) (response *responses.Response, err error) {
 	// session comes from openaisession.New(encrypted, openaisession.WithoutOrphans(nil)); input is what the user says.
-	for err = session.AddItems(ctx, input); err == nil && len(input) > 0; err = session.AddItems(ctx, input) {
+	for err = session.AddItems(ctx, input); err == nil; err = session.AddItems(ctx, input) {
 		if params.Input.OfInputItemList, err = session.GetItems(ctx, 0); err != nil {
 			return nil, err
 		}
-		if response, err = client.Responses.New(ctx, params); err != nil {
-			return nil, err
+		response, err = client.Responses.New(ctx, params)
+		if err != nil || response.Status != responses.ResponseStatusCompleted {
+			return nil, cmp.Or(err, errNotCompleted) // do not run the calls of an answer that was cut off
 		}
 		if err = session.AddOutput(ctx, response.Output); err != nil {
 			return nil, err
 		}
-		input = callTools(response.Output) // an output for each call: none when the model has answered
+		if input = callTools(response.Output); len(input) == 0 { // an output for each call
+			return response, nil // the model has answered
+		}
 	}
-	return response, err
+	return nil, err
 }
 
 // callTools stands for the tools of an agent: it returns an output for each call.
@@ -94,7 +102,7 @@ func ExampleWithoutOrphans() {
 	ctx := context.Background()
 	store := encsession.NewMemorySession("user-123")
 	session, err := openaisession.New(store, openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
-		fmt.Println("left out of", o.SessionID+":", o.Type, o.ID)
+		fmt.Printf("left out of %s: %s %q\n", o.SessionID, o.Type, o.ID) // the ID is text from the store
 	}))
 	if err != nil {
 		log.Fatal(err)
@@ -116,7 +124,7 @@ func ExampleWithoutOrphans() {
 		fmt.Println(*item.GetRole(), item.OfMessage.Content.OfString)
 	}
 	// Output:
-	// left out of user-123: function_call call_1
+	// left out of user-123: function_call "call_1"
 	// user Book the flight.
 	// user Hello? Are you there?
 }

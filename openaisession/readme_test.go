@@ -2,6 +2,7 @@ package openaisession_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -22,7 +23,7 @@ func TestREADME(t *testing.T) {
 	require.NoError(t, err)
 	sample := regexp.MustCompile("(?s)```go\n(// session comes from.*?)```").FindSubmatch(readme)
 	require.NotNil(t, sample)
-	require.LessOrEqual(t, strings.Count(string(sample[1]), "\n"), 14)
+	require.LessOrEqual(t, strings.Count(string(sample[1]), "\n"), 17)
 
 	source, err := os.ReadFile("example_test.go")
 	require.NoError(t, err)
@@ -57,11 +58,64 @@ func TestREADMEsAgent(t *testing.T) {
 	requireSameJSON(t, "["+strings.Join(history[:3], ",")+"]", inputs[1])
 }
 
+// An answer that is cut off, or that failed, is no answer: its calls are not run, and nothing of it is stored.
+func TestREADMEsAgentTakesNoHalfAnswers(t *testing.T) {
+	for _, status := range []string{"incomplete", "failed", "cancelled", ""} {
+		requests := 0
+		client := openai.NewClient(option.WithAPIKey("none"), option.WithHTTPClient(&http.Client{
+			Transport: answer(func(*http.Request) string {
+				requests++
+				return `{"status":"` + status + `","output":[{"type":"function_call","call_id":"c","name":"f","arguments":"{\"to"}]}`
+			})}))
+		session, under := newSession(t, nil)
+		_, err := runTurn(t.Context(), client, session, responses.ResponseNewParams{}, []inputItem{message("Hi")})
+		require.ErrorIs(t, err, errNotCompleted)
+		require.Equal(t, 1, requests)
+		require.Len(t, contents(t, under), 1, "what the user says")
+	}
+}
+
+// Without input the model answers to the history as it is, such as after a stop.
+func TestREADMEsAgentWithoutInput(t *testing.T) {
+	transport := roundTripper(func(r *http.Request) string {
+		return `{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Still here."}]}`
+	})
+	client := openai.NewClient(option.WithAPIKey("none"), option.WithHTTPClient(&http.Client{Transport: transport}))
+	session, under := newSession(t, nil, `{"role":"user","content":"Are you there?"}`)
+	response, err := runTurn(t.Context(), client, session, responses.ResponseNewParams{}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "Still here.", response.OutputText())
+	require.Len(t, contents(t, under), 2)
+}
+
+// The errors of the session and of the API end a turn.
+func TestREADMEsAgentFails(t *testing.T) {
+	cause := errors.New("broken")
+	session, err := openaisession.New(broken{cause})
+	require.NoError(t, err)
+	_, err = runTurn(t.Context(), openai.NewClient(option.WithAPIKey("none")), session, responses.ResponseNewParams{}, nil)
+	require.ErrorIs(t, err, cause)
+
+	client := openai.NewClient(option.WithAPIKey("none"), option.WithMaxRetries(0), option.WithHTTPClient(&http.Client{
+		Transport: answer(func(*http.Request) string { return "no JSON" })}))
+	session, _ = newSession(t, nil)
+	response, err := runTurn(t.Context(), client, session, responses.ResponseNewParams{}, []inputItem{message("Hi")})
+	require.Error(t, err)
+	require.NotErrorIs(t, err, errNotCompleted)
+	require.Nil(t, response)
+}
+
 // roundTripper answers a request with the output item that it returns.
 type roundTripper func(*http.Request) string
 
 func (output roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
-	body := `{"status":"completed","output":[` + output(r) + `]}`
-	return &http.Response{StatusCode: http.StatusOK, Request: r, Body: io.NopCloser(strings.NewReader(body)),
+	return answer(func(r *http.Request) string { return `{"status":"completed","output":[` + output(r) + `]}` }).RoundTrip(r)
+}
+
+// answer answers a request with the JSON that it returns.
+type answer func(*http.Request) string
+
+func (body answer) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Request: r, Body: io.NopCloser(strings.NewReader(body(r))),
 		Header: http.Header{"Content-Type": {"application/json"}}}, nil
 }
