@@ -25,7 +25,8 @@ type agent struct {
 const mostRounds = 8
 
 // turn adds what the user says, and lets the model call tools until it answers. Whatever is said is in the session before
-// anything else happens, so that a process that stops anywhere has forgotten nothing.
+// anything else happens, so that a process that stops has forgotten nothing that was said. But a call whose tool was
+// running then has no output: it is not sent again, and the model may call the tool a second time.
 func (a *agent) turn(ctx context.Context, question string) error {
 	fmt.Fprintf(a.w, "\nuser   %s\n", show.Printable(question))
 	input := []responses.ResponseInputItemUnionParam{
@@ -46,6 +47,9 @@ func (a *agent) turn(ctx context.Context, question string) error {
 			fmt.Fprintf(a.w, "model  %s\n", show.Printable(response.OutputText()))
 			return nil
 		}
+	}
+	if err := a.session.AddItems(ctx, input); err != nil { // what the tools have done must not be forgotten
+		return err
 	}
 	return fmt.Errorf("the model still calls tools after %d rounds", mostRounds)
 }
@@ -68,7 +72,7 @@ func (a *agent) ask(ctx context.Context) (*responses.Response, error) {
 		return nil, err
 	}
 	if response.Status != responses.ResponseStatusCompleted {
-		return nil, fmt.Errorf("the response is %s, not completed", response.Status)
+		return nil, fmt.Errorf("the response is %q, not completed", response.Status)
 	}
 	return response, nil
 }

@@ -33,7 +33,7 @@ func demonstrate(ctx context.Context, w io.Writer, s settings) (err error) {
 			err = e
 		}
 	}()
-	if os.Getenv("OPENAI_API_KEY") != "" {
+	if os.Getenv(apiKeyEnv) != "" {
 		fmt.Fprintf(w, "OPENAI_API_KEY is set: this talks to the real Responses API, with the model %s.\n", s.model)
 		return demonstrateIn(ctx, w, s, folder)
 	}

@@ -17,9 +17,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/examples/internal/show"
 	"github.com/encsession/encsession/openaisession"
 	"github.com/encsession/encsession/sqlstore"
 	"github.com/openai/openai-go/v3"
@@ -28,20 +31,28 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Stdout, os.Args[1:])
 	stop()
 	if errors.Is(err, flag.ErrHelp) {
 		os.Exit(2)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "agent:", err)
+		fmt.Fprintln(os.Stderr, "agent:", printable(err))
 		os.Exit(1)
 	}
 }
 
+// printable returns the text of an error on one line. Much of it may come from an API.
+func printable(err error) string {
+	return show.Printable(strings.Join(strings.Fields(err.Error()), " "))
+}
+
 // keyEnv names the variable that holds the master key, as a secret manager would set it.
 const keyEnv = "ENCSESSION_KEY"
+
+// apiKeyEnv names the variable from which OpenAI's client takes its key.
+const apiKeyEnv = "OPENAI_API_KEY"
 
 func run(ctx context.Context, w io.Writer, args []string) error {
 	var s settings
@@ -58,6 +69,9 @@ func run(ctx context.Context, w io.Writer, args []string) error {
 	}
 	if s.file == "" {
 		return demonstrate(ctx, w, s)
+	}
+	if s.scriptedAPI == "" && os.Getenv(apiKeyEnv) == "" {
+		return errors.New(apiKeyEnv + " is not set, and there is no -scripted-api")
 	}
 	s.key = os.Getenv(keyEnv)
 	return s.converse(ctx, w, questions...)
@@ -96,18 +110,19 @@ func (s settings) converse(ctx context.Context, w io.Writer, questions ...string
 	return nil
 }
 
-// openSession opens the session, encrypted in the database, as items of the OpenAI Go SDK.
+// openSession opens the session, encrypted in the database, as items of the OpenAI Go SDK. Without a good key it touches
+// nothing.
 func (s settings) openSession(ctx context.Context, db *sql.DB) (*openaisession.Session, error) {
+	key, err := encsession.ParseKey(s.key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", keyEnv, err)
+	}
 	store, err := sqlstore.New(db, sqlstore.SQLite)
 	if err != nil {
 		return nil, err
 	}
 	if err := store.CreateTables(ctx); err != nil {
 		return nil, err
-	}
-	key, err := encsession.ParseKey(s.key)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", keyEnv, err)
 	}
 	encrypted, err := encsession.New(store.Session("user-123"), key,
 		encsession.WithoutPlaintext(), // a fresh store: what is not encrypted was not written by us
@@ -117,11 +132,11 @@ func (s settings) openSession(ctx context.Context, db *sql.DB) (*openaisession.S
 		return nil, err
 	}
 	return openaisession.New(encrypted, openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
-		fmt.Fprintln(os.Stderr, "agent: not sent, for its other half is missing:", o.Type, o.ID)
+		fmt.Fprintf(os.Stderr, "agent: not sent, for its other half is missing: %s %q\n", o.Type, o.ID)
 	}))
 }
 
-// client returns OpenAI's client. Without options it takes the key from OPENAI_API_KEY.
+// client returns OpenAI's client. Without options it takes its key from apiKeyEnv.
 func (s settings) client() openai.Client {
 	if s.scriptedAPI == "" {
 		return openai.NewClient()

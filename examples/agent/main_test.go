@@ -5,16 +5,21 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/encsession/encsession"
 	"github.com/openai/openai-go/v3"
@@ -22,9 +27,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// beTheProgram is set where a test starts the program without arguments.
+const beTheProgram = "ENCSESSION_TEST_BE_THE_PROGRAM"
+
 // TestMain makes the test binary the program, where the program starts itself.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "-db" {
+	if len(os.Args) > 1 && os.Args[1] == "-db" || os.Getenv(beTheProgram) != "" {
 		main()
 		return
 	}
@@ -125,6 +133,65 @@ func TestRunWithAnAPIKey(t *testing.T) {
 	require.NotContains(t, out.String(), apiKey)
 }
 
+// Whoever stops the demonstration while the API thinks, finds no file left behind.
+func TestSignals(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no signals")
+	}
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		asked, stop := make(chan bool, 1), make(chan bool)
+		api := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			asked <- true
+			<-stop
+		}))
+		temp := t.TempDir()
+		program := exec.Command(os.Args[0])
+		program.Env = append(os.Environ(), beTheProgram+"=1", "TMPDIR="+temp, "OPENAI_API_KEY=none", "OPENAI_BASE_URL="+api.URL)
+		var said bytes.Buffer
+		program.Stderr = &said
+		require.NoError(t, program.Start())
+		select {
+		case <-asked:
+		case <-time.After(time.Minute):
+			require.NoError(t, program.Process.Kill())
+			require.Fail(t, "it asks nothing")
+		}
+		left, err := os.ReadDir(temp)
+		require.NoError(t, err)
+		require.Len(t, left, 1)
+		require.NoError(t, program.Process.Signal(sig))
+		require.Error(t, program.Wait())
+		require.Contains(t, said.String(), "context canceled")
+		left, err = os.ReadDir(temp)
+		require.NoError(t, err)
+		require.Empty(t, left, sig)
+		close(stop)
+		api.Close()
+	}
+}
+
+// What comes from an API or a store does not steer the terminal.
+func TestPrintable(t *testing.T) {
+	require.Equal(t, "a: \uFFFD[2J b", printable(errors.New("a:\n\t\x1b[2J\r\nb")))
+
+	program := exec.Command(os.Args[0], "-db", filepath.Join(t.TempDir(), "conversation.db"), "-scripted-api", "http://127.0.0.1:1",
+		"Hi.")
+	file := program.Args[2]
+	s := settings{file: file, key: encsession.GenerateKey()}
+	db, err := sql.Open("sqlite", file)
+	require.NoError(t, err)
+	defer db.Close()
+	session, err := s.openSession(t.Context(), db)
+	require.NoError(t, err)
+	require.NoError(t, session.AddItems(t.Context(), []responses.ResponseInputItemUnionParam{
+		responses.ResponseInputItemParamOfFunctionCall("{}", "call\x1b[2J", "find_train")}))
+	program.Env = append(os.Environ(), keyEnv+"="+s.key)
+	said, err := program.CombinedOutput()
+	require.Error(t, err, "nobody answers")
+	require.Contains(t, string(said), `function_call "call\x1b[2J"`)
+	require.NotContains(t, string(said), "\x1b")
+}
+
 func TestRunRefuses(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "conversation.db")
 	key := encsession.GenerateKey()
@@ -137,8 +204,15 @@ func TestRunRefuses(t *testing.T) {
 	require.ErrorIs(t, run(t.Context(), io.Discard, []string{"-help"}), flag.ErrHelp)
 	require.EqualError(t, run(t.Context(), io.Discard, []string{"Hi."}),
 		"to ask something, say with -db where the conversation is")
+	t.Setenv("OPENAI_API_KEY", "")
+	other := filepath.Join(t.TempDir(), "other.db")
+	require.EqualError(t, run(t.Context(), io.Discard, []string{"-db", other, "Hi."}),
+		"OPENAI_API_KEY is not set, and there is no -scripted-api")
+	require.NoFileExists(t, other)
 	t.Setenv(keyEnv, "")
 	require.ErrorContains(t, run(t.Context(), io.Discard, args), keyEnv)
+	require.ErrorContains(t, run(t.Context(), io.Discard, []string{"-db", other, "-scripted-api", api.URL, "Hi."}), keyEnv)
+	require.NoFileExists(t, other, "without a key nothing is made")
 	t.Setenv(keyEnv, encsession.GenerateKey())
 	require.ErrorIs(t, run(t.Context(), io.Discard, args), encsession.ErrUndecryptable, "under a wrong key")
 	t.Setenv(keyEnv, key)
@@ -196,10 +270,10 @@ func TestErrorsOfTheAPI(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, apiError.StatusCode)
 
 	s.scriptedAPI = always(http.StatusOK, `{"status":"incomplete","output":[]}`)
-	require.EqualError(t, s.converse(t.Context(), io.Discard, "two"), "the response is incomplete, not completed")
+	require.EqualError(t, s.converse(t.Context(), io.Discard, "two"), `the response is "incomplete", not completed`)
 
 	s.scriptedAPI = always(http.StatusOK, `{"status":"completed","output":[
-		{"type":"function_call","call_id":"call_1","name":"find_train","arguments":"{}"}]}`)
+		{"type":"function_call","call_id":"call_1","name":"find_train","arguments":"{}"}]}`) // the same ID each time
 	require.EqualError(t, s.converse(t.Context(), io.Discard, "three"), "the model still calls tools after 8 rounds")
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -213,6 +287,7 @@ func TestErrorsOfTheAPI(t *testing.T) {
 	for _, said := range []string{"one", "two", "three", "five"} {
 		require.Contains(t, string(api.inputs()[0]), `"`+said+`"`)
 	}
+	require.Equal(t, mostRounds, strings.Count(string(api.inputs()[0]), `"function_call_output"`), "of the last round too")
 }
 
 func TestTools(t *testing.T) {
@@ -227,7 +302,7 @@ func TestTools(t *testing.T) {
 	}
 }
 
-// The script refuses what the real API refuses.
+// The script refuses some of what the real API refuses.
 func TestScriptRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ history, refusal string }{
 		"nothing":                  {`[]`, "The input is empty."},

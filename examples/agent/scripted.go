@@ -11,8 +11,8 @@ import (
 )
 
 // scriptedAPI is a Responses API without a model, on loopback. It answers by a script, from nothing but the history
-// that it is sent, and refuses the histories that the real API refuses. It is here so that the example runs without a
-// key and without a network; nothing of it belongs into an agent.
+// that it is sent, and refuses some of the histories that the real API refuses. It is here so that the example runs without
+// a key and without a network; nothing of it belongs into an agent.
 type scriptedAPI struct {
 	*httptest.Server
 
@@ -66,7 +66,8 @@ type scriptedItem struct {
 	CallID                       string `json:"call_id"`
 }
 
-// refusal says why the real API refuses a history, in its words. It is empty where the API takes it.
+// refusal says why the real API refuses a history, in its words. It is empty where the script finds nothing; the real API
+// looks at more.
 func refusal(history []scriptedItem) string {
 	if len(history) == 0 {
 		return "The input is empty."
