@@ -140,7 +140,7 @@ const mostExtra = 100
 // raw is not what is written.
 func keepMembers(v reflect.Value, object extensible, raw json.RawMessage) {
 	members := membersOf(raw)
-	if members == nil {
+	if members == nil { // null, say: then v is left zero, for the extra field of another object to show it
 		return
 	}
 	known, holds := map[string]bool{}, map[string]bool{}
@@ -160,7 +160,7 @@ func keepMembers(v reflect.Value, object extensible, raw json.RawMessage) {
 		}
 	}
 	for name := range written {
-		if _, ok := members[name]; !ok && !holds[name] {
+		if _, ok := members[name]; !ok {
 			extra[name] = param.Omit
 		}
 	}
@@ -175,10 +175,10 @@ func memberName(field reflect.StructField) string {
 	return name
 }
 
-// isEmpty reports whether a member is what openai-go may leave out: null, or an empty value.
+// isEmpty reports whether a member is what openai-go may leave out: null, or an empty text or list.
 func isEmpty(member json.RawMessage) bool {
 	switch string(member) {
-	case "null", `""`, "[]", "{}":
+	case "null", `""`, "[]":
 		return true
 	}
 	return false

@@ -21,8 +21,8 @@
 //
 // An item comes back as an ordinary value of openai-go wherever openai-go can hold it whole. One variant is set (OfMessage,
 // OfFunctionCall and so on), and its fields show what is stored. Members that openai-go does not know, or would not write
-// as they are, are in ExtraFields of the struct that they belong to, where null and empty values may hide a field that is
-// zero, and param.Omit keeps out a member that openai-go would add.
+// as they are, are in ExtraFields of the struct that they belong to, where null, an empty text or an empty list may hide a
+// field that is zero, and param.Omit keeps out a member that openai-go would add.
 //
 // Fields may be changed, and sent. But there openai-go's own rule holds: an extra field goes before a field of the same name.
 // So before you set a field that was null or missing, delete its name from ExtraFields:
