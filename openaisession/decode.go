@@ -140,7 +140,7 @@ const mostExtra = 100
 // raw is not what is written.
 func keepMembers(v reflect.Value, object extensible, raw json.RawMessage) {
 	members := membersOf(raw)
-	if members == nil { // null, say: then v is left zero, for the extra field of another object to show it
+	if members == nil { // such as null: v stays zero, and the object round it says null
 		return
 	}
 	known, holds := map[string]bool{}, map[string]bool{}
