@@ -65,6 +65,7 @@ var storedItems = []struct{ name, item, variant string }{
 	{"null object", `{"type":"local_shell_call","id":"l","call_id":"c","status":"completed","action":null}`, "OfLocalShellCall"},
 	{"names in another case", `{"type":"function_call","call_id":"c","Name":"f","ARGUMENTS":"{}"}`, "OfFunctionCall"},
 	{"content empty, of another kind", `{"role":"user","content":{}}`, ""},
+	{"assistant's null", `{"role":"assistant","content":null}`, "OfMessage"},
 	{"content null", `{"role":"user","content":null}`, "OfMessage"},
 	{"elements of another kind", `{"type":"function_call_output","call_id":"c","output":[1,null]}`, ""},
 	{"members that openai-go takes for paths", `{"role":"user","content":"Hi","a.b":1,"a|#@*?\\":{"0":[]},"5":1}`, "OfMessage"},

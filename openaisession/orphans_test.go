@@ -72,6 +72,8 @@ var histories = map[string]string{
 	"program used again, stopped":   "-program:p user program:p call:1(p) output:1(p)",
 	"unknown types of a program":    "mcp_call:1(p) dream_call:2(p)",
 	"program with an unknown type":  "program:p dream_call:1(p)",
+	"a call is no program":          "call:p output:p -call:1(p) -output:1(p)",
+	"a call with a program's ID":    "program:p call:p(p) output:p(p) call:1(p) output:1(p)",
 	"programs in one another":       "user -program:p -program:q(p) -call:1(q) user",
 	"program later":                 "-call:1(p) -output:1(p) -program:p",
 }
