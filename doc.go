@@ -77,9 +77,9 @@
 //
 // with the item's JSON as the plaintext of the token. What Python writes is read, in the layout of each of its stores.
 // The age of an item is counted as there, in whole seconds. Differences: a pop in Python deletes what it cannot read,
-// and here it does not; Python does not read plaintext, and here it is up to [WithoutPlaintext]; Python takes an item whose
-// "__enc__" is not 1 for plaintext, and here it is malformed; a master key that Python versions read differently is an
-// error here. The README lists them all.
+// and here it does not; Python leaves out plaintext, since its SDK's 0.23, and here it is up to [WithoutPlaintext]; an
+// envelope of another version is malformed here; a master key that Python versions read differently is an error here. The
+// README lists them all.
 //
 // # What is not protected
 //

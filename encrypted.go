@@ -247,7 +247,8 @@ func (s *EncryptedSession) ClearSession(ctx context.Context) error {
 // ReplaceItems implements Replacer, for decorators round this one: it matches old items against the readable items, as
 // GetItems returns them, and has the store replace their envelopes by new ones, sealed now. It reads the whole session,
 // so that a PopItem of a decorator round this one does too. An item whose envelope another client changes at the same
-// time is passed over. Over a store that is not a Replacer the error wraps errors.ErrUnsupported.
+// time is passed over. To remove plaintext from below an item that no key opens is an error, as in PopItem. Over a store
+// that is not a Replacer the error wraps errors.ErrUnsupported.
 func (s *EncryptedSession) ReplaceItems(ctx context.Context, old, new []Item) (int, error) {
 	if err := s.check(ctx); err != nil {
 		return 0, fmt.Errorf("encsession: ReplaceItems: %w", err)
@@ -271,23 +272,27 @@ func (s *EncryptedSession) replace(ctx context.Context, old, new []Item) (int, e
 	if err != nil {
 		return 0, err
 	}
-	slices.Reverse(found)
-	items := make([]Item, len(found)) // nil where not readable, which no old item matches
-	for i, j := range found {
-		items[i] = j.item
+	items := make([]Item, len(found)) // oldest first, and nil where not readable, which no old item matches
+	for position, j := range found {
+		items[len(items)-1-position] = j.item
 	}
 	var oldStored, newStored []Item
 	for i, at := range matchItems(items, old) {
 		if at < 0 || len(old[i]) == 0 {
 			continue
 		}
+		position := len(found) - 1 - at
 		var sealed Item
-		if new[i] != nil {
+		if new[i] == nil {
+			if err := refusePlaintextBelow(found[:position+1]); err != nil {
+				return 0, err
+			}
+		} else {
 			if sealed, err = s.sealer.sealAt(new[i], time.Now()); err != nil { // checked above
 				return 0, fmt.Errorf("new item %d: %w", i, err)
 			}
 		}
-		oldStored, newStored = append(oldStored, found[at].stored), append(newStored, sealed)
+		oldStored, newStored = append(oldStored, found[position].stored), append(newStored, sealed)
 	}
 	changed, err := replacer.ReplaceItems(ctx, oldStored, newStored)
 	if err != nil {

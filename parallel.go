@@ -2,6 +2,7 @@ package encsession
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -27,10 +28,12 @@ func workersFor(n int, size func(int) int) int {
 	return min(runtime.GOMAXPROCS(0), n, 2*total/parallelBytes)
 }
 
+var errEnded = errors.New("a goroutine was ended by runtime.Goexit")
+
 // forEach calls do for every number below n, on several goroutines, and returns when all calls have. Numbers are taken in
 // order, and none after an error: the error that forEach returns is that of the lowest number that has one, whatever the
 // number of goroutines, or that of the context when it is done. A panic, which a context or a source of randomness
-// may be made to raise, is raised in the goroutine of the caller.
+// may be made to raise, is raised in the goroutine of the caller; a goroutine that they end is an error.
 func forEach(ctx context.Context, n, workers int, do func(int) error) error {
 	type failure struct {
 		at    int
@@ -40,16 +43,17 @@ func forEach(ctx context.Context, n, workers int, do func(int) error) error {
 	var next atomic.Int64
 	failures := make(chan failure, workers)
 	work := func() {
-		at := 0
+		at, done := 0, false
 		defer func() {
-			if p := recover(); p != nil {
+			if p := recover(); !done {
 				next.Store(int64(n))
-				failures <- failure{at: at, panic: p}
+				failures <- failure{at: at, err: errEnded, panic: p}
 			}
 		}()
 		for {
 			at = int(next.Add(1)) - 1
 			if at >= n {
+				done = true
 				return
 			}
 			err := ctx.Err()
@@ -59,6 +63,7 @@ func forEach(ctx context.Context, n, workers int, do func(int) error) error {
 			if err != nil {
 				next.Store(int64(n))
 				failures <- failure{at: at, err: err}
+				done = true
 				return
 			}
 		}

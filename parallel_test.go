@@ -270,6 +270,36 @@ func TestAPanicIsTheCallers(t *testing.T) {
 	})
 }
 
+// exiting is a context that ends the goroutine of somebody else who asks.
+type exiting struct {
+	context.Context
+	caller, asked atomic.Int64
+}
+
+func (c *exiting) Err() error {
+	if c.asked.Add(1) > 20 && goroutine() != c.caller.Load() {
+		runtime.Goexit()
+	}
+	return nil
+}
+
+// goroutine returns the number that a stack trace begins with.
+func goroutine() (id int64) {
+	stack := make([]byte, 64)
+	fmt.Sscanf(string(stack[:runtime.Stack(stack, false)]), "goroutine %d ", &id)
+	return id
+}
+
+func TestAGoroutineThatEndsIsAnError(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	store := NewMemorySession("user-123")
+	session := longSession(t, store)
+	ctx := &exiting{Context: t.Context()}
+	ctx.caller.Store(goroutine())
+	require.ErrorIs(t, session.AddItems(ctx, longItems(2000)...), errEnded)
+	require.Empty(t, store.lend(0))
+}
+
 // TestMemorySessionLendsWhatStaysAsItIs pops an item that has been lent.
 func TestMemorySessionLendsWhatStaysAsItIs(t *testing.T) {
 	store := NewMemorySession("user-123")

@@ -59,7 +59,7 @@ func (s *EncryptedSession) popInPlace(ctx context.Context, replacer Replacer) (I
 			return nil, nil, err
 		}
 		removed, err := replacer.ReplaceItems(ctx, []Item{top.stored}, []Item{nil})
-		if errors.Is(err, errors.ErrUnsupported) {
+		if errors.Is(err, errors.ErrUnsupported) && cannotReplace(ctx, replacer) {
 			return s.popFromEnd(ctx) // a decorator whose own store cannot replace: nothing has been changed
 		}
 		if err != nil {
@@ -74,8 +74,15 @@ func (s *EncryptedSession) popInPlace(ctx context.Context, replacer Replacer) (I
 	}
 }
 
-// refusePlaintextBelow returns an error where the last of found, the item to be popped, is plaintext below an item that no
-// key opens: under a wrong key everything that is encrypted looks so, and a pop must not eat what lay there before.
+// cannotReplace asks a Replacer for nothing, to tell one that can never replace from one whose error only looks so: some
+// errors of the system, such as EOPNOTSUPP, are errors.ErrUnsupported too.
+func cannotReplace(ctx context.Context, replacer Replacer) bool {
+	_, err := replacer.ReplaceItems(ctx, nil, nil)
+	return errors.Is(err, errors.ErrUnsupported)
+}
+
+// refusePlaintextBelow returns an error where the last of found, the item to be removed, is plaintext below an item that no
+// key opens: under a wrong key everything that is encrypted looks so, and must not be eaten with what lay there before.
 func refusePlaintextBelow(found []judged) error {
 	if top := found[len(found)-1]; !bytes.Equal(top.item, top.stored) {
 		return nil // encrypted

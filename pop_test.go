@@ -163,6 +163,51 @@ func TestOnlyReplaceItemsSaysThatItIsNotSupported(t *testing.T) {
 	})
 }
 
+// TestARemovalThatSaysItIsNotSupported fails after the item is gone, with an error that looks as if nothing could be.
+func TestARemovalThatSaysItIsNotSupported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := stored(t, "rrr")
+		failing := &failsAfterReplacing{store}
+		item, err := newSession(t, failing, testKey(t, 0)).PopItem(t.Context())
+		require.Nil(t, item)
+		require.ErrorIs(t, err, syscall.EOPNOTSUPP)
+		require.Zero(t, store.pops.Load())
+		require.Len(t, contents(t, store), 2)
+	})
+}
+
+type failsAfterReplacing struct{ *faultyStore }
+
+func (s *failsAfterReplacing) ReplaceItems(ctx context.Context, old, new []encsession.Item) (int, error) {
+	n, err := s.faultyStore.ReplaceItems(ctx, old, new)
+	if err == nil && len(old) > 0 {
+		err = fmt.Errorf("sync: %w", syscall.EOPNOTSUPP)
+	}
+	return n, err
+}
+
+// TestADecoratorRemovesNoPlaintextFromBelow has a wrong key between a right one and the store.
+func TestADecoratorRemovesNoPlaintextFromBelow(t *testing.T) {
+	store := newFaultyStore()
+	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(0)))
+	require.NoError(t, newSession(t, store, testKey(t, 0)).AddItems(t.Context(), numbered(1)))
+	before := contents(t, store)
+	wrong := newSession(t, store, testKey(t, 1))
+	item, err := newSession(t, wrong, testKey(t, 0)).PopItem(t.Context())
+	require.Nil(t, item)
+	require.ErrorIs(t, err, encsession.ErrUndecryptable)
+	n, err := wrong.ReplaceItems(t.Context(), []encsession.Item{numbered(0)}, []encsession.Item{nil})
+	require.Zero(t, n)
+	require.ErrorIs(t, err, encsession.ErrUndecryptable)
+	require.Equal(t, before, contents(t, store))
+
+	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(2))) // on top
+	n, err = wrong.ReplaceItems(t.Context(), []encsession.Item{numbered(2)}, []encsession.Item{nil})
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	require.Equal(t, before, contents(t, store))
+}
+
 func TestPopItemWithInterleavedKeys(t *testing.T) {
 	store := encsession.NewMemorySession(sessionID)
 	a, b := newSession(t, store, testKey(t, 0)), newSession(t, store, testKey(t, 1))

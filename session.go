@@ -65,8 +65,8 @@ type Replacer interface {
 	// before the call, and the whole is one atomic step.
 	//
 	// Slices of unequal length, or a new[i] that is neither nil nor JSON, are an error and change nothing. An error that
-	// wraps errors.ErrUnsupported says that this store can never replace, and that nothing has been changed; no other
-	// error may wrap it. The result is the number of pairs that matched.
+	// wraps errors.ErrUnsupported says that this store can never replace, and that nothing has been changed; it says so for
+	// no items, too. The result is the number of pairs that matched.
 	ReplaceItems(ctx context.Context, old, new []Item) (int, error)
 }
 

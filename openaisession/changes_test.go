@@ -252,3 +252,15 @@ func unknownMembers(n int) string {
 	}
 	return b.String()
 }
+
+// TestAFieldUnderAnOverride sets a field of a struct that carries JSON of its own, which is what would be stored.
+func TestAFieldUnderAnOverride(t *testing.T) {
+	message := param.Override[responses.EasyInputMessageParam](json.RawMessage(`{"role":"user","content":"old"}`))
+	item := responses.ResponseInputItemUnionParam{OfMessage: &message}
+	session, err := openaisession.New(encsession.NewMemorySession("user-123"))
+	require.NoError(t, err)
+	require.NoError(t, session.AddItems(t.Context(), []responses.ResponseInputItemUnionParam{item}))
+	message.Role = responses.EasyInputMessageRoleAssistant
+	err = session.AddItems(t.Context(), []responses.ResponseInputItemUnionParam{item})
+	require.ErrorContains(t, err, `item 0: "role" is set, but hidden by an override`)
+}

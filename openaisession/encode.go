@@ -46,12 +46,16 @@ func checkShown(v reflect.Value) error {
 		if object, ok := v.Interface().(interface{ ExtraFields() map[string]any }); ok {
 			extra = object.ExtraFields()
 		}
+		overridden := isOverridden(v)
 		for i := range v.NumField() {
 			field := v.Type().Field(i)
 			if !field.IsExported() {
 				continue
 			}
 			name := memberName(field)
+			if overridden && !v.Field(i).IsZero() {
+				return fmt.Errorf("%q is set, but hidden by an override: change the one or the other", name)
+			}
 			if hides(extra[name]) && !v.Field(i).IsZero() {
 				return fmt.Errorf("%q is set, but hidden by an extra field: delete it from ExtraFields", name)
 			}
@@ -64,6 +68,17 @@ func checkShown(v reflect.Value) error {
 		}
 	}
 	return nil
+}
+
+// isOverridden reports whether a struct carries JSON of its own, which is written instead of its fields. Of a union the
+// field is written.
+func isOverridden(v reflect.Value) bool {
+	object, ok := v.Interface().(interface{ Overrides() (any, bool) })
+	if !ok || isUnion(v.Type()) {
+		return false
+	}
+	_, overridden := object.Overrides()
+	return overridden
 }
 
 // hides reports whether an extra field shows nothing of a field of its name.
