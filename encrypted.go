@@ -162,15 +162,7 @@ func (s *EncryptedSession) sealAll(ctx context.Context, items []Item) ([]Item, e
 		shared := slices.Clone(items) // what goroutines share is on the heap; items need not be
 		return sealed, forEach(ctx, len(shared), workers, func(i int) error { return s.sealAt(sealed, shared, i, now) })
 	}
-	for i := range items {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if err := s.sealAt(sealed, items, i, now); err != nil {
-			return nil, err
-		}
-	}
-	return sealed, nil
+	return sealed, inOrder(ctx, len(items), func(i int) error { return s.sealAt(sealed, items, i, now) })
 }
 
 // sealAt seals items[i] as sealed[i].
@@ -380,15 +372,7 @@ func (s *EncryptedSession) judgeFrom(ctx context.Context, found []judged, start 
 		copy(todo, shared)
 		return err
 	}
-	for i := range todo {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := s.judgeAt(todo, i, start, now); err != nil {
-			return err
-		}
-	}
-	return nil
+	return inOrder(ctx, len(todo), func(i int) error { return s.judgeAt(todo, i, start, now) })
 }
 
 // judgeAt judges todo[i], which has position start+i.

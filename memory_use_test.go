@@ -1,6 +1,6 @@
 //go:build !race
 
-package encsession
+package encsession_test
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
 )
 
 // heapAt is a context that measures the heap when it is asked for the last item of a read: then all others are open.
@@ -21,17 +23,9 @@ type heapAt struct {
 
 func (c *heapAt) Err() error {
 	if c.left--; c.left == 0 {
-		c.heap = liveHeap()
+		c.heap = heap()
 	}
 	return nil
-}
-
-func liveHeap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
 }
 
 // TestGetItemsHoldsLittle holds a read to one and a half times the plaintext that it returns, beyond the store's own slice.
@@ -41,14 +35,14 @@ func TestGetItemsHoldsLittle(t *testing.T) {
 	for _, size := range []int{400, 500, 1000, 1024, 2000, 4000, 16000, 64000} {
 		t.Run(fmt.Sprint(size, " B"), func(t *testing.T) {
 			n := 4_000_000 / size
-			store := NewMemorySession("user-123")
-			session := longSession(t, store)
+			store := encsession.NewMemorySession(sessionID)
+			session := newSession(t, store, testKey(t, 0))
 			for i := range n {
 				head := fmt.Sprintf(`{"i":"%08d","content":"`, i)
-				require.NoError(t, session.AddItems(t.Context(), Item(head+strings.Repeat("x", size-len(head)-2)+`"}`)))
+				require.NoError(t, session.AddItems(t.Context(), encsession.Item(head+strings.Repeat("x", size-len(head)-2)+`"}`)))
 			}
 			ctx := &heapAt{Context: t.Context(), left: n + 2} // GetItems asks once, its read of the store once
-			before := liveHeap()
+			before := heap()
 			items, err := session.GetItems(ctx, 0)
 			require.NoError(t, err)
 			require.Len(t, items, n)

@@ -26,19 +26,11 @@ func isObject(b []byte) bool {
 // seen. It makes nothing of the other members, of which a hostile object may have millions.
 func members(object []byte, names ...string) [][]byte {
 	found := make([][]byte, len(names))
-	b := skipSpace(skipSpace(object)[1:])
-	for !startsWith(b, '}') {
-		rest, _ := skipString(b)
-		name := unquote(b[:len(b)-len(rest)])
-		b = skipSpace(skipSpace(rest)[1:])
-		rest, _ = skipValue(b, maxDepth)
-		if i := slices.Index(names, name); i >= 0 {
-			found[i] = b[:len(b)-len(rest)]
+	skipMembers(skipSpace(object), maxDepth, func(name, value []byte) {
+		if i := slices.Index(names, unquote(name)); i >= 0 {
+			found[i] = value
 		}
-		if b = skipSpace(rest); startsWith(b, ',') {
-			b = skipSpace(b[1:])
-		}
-	}
+	})
 	return found
 }
 
@@ -66,7 +58,7 @@ func skipValue(b []byte, depth int) (rest []byte, ok bool) {
 	case c == '"':
 		return skipString(b)
 	case c == '{':
-		return skipMembers(b, depth)
+		return skipMembers(b, depth, nil)
 	case c == '[':
 		return skipElements(b, depth)
 	case c == '-' || isDigit(c):
@@ -80,7 +72,8 @@ func skipValue(b []byte, depth int) (rest []byte, ok bool) {
 	return nil, false
 }
 
-func skipMembers(b []byte, depth int) (rest []byte, ok bool) {
+// skipMembers gives the name, in its quotes, and the value of each member of an object to visit, which may be nil.
+func skipMembers(b []byte, depth int, visit func(name, value []byte)) (rest []byte, ok bool) {
 	if depth == 0 {
 		return nil, false
 	}
@@ -89,14 +82,20 @@ func skipMembers(b []byte, depth int) (rest []byte, ok bool) {
 		return b[1:], true
 	}
 	for {
+		name := b
 		if b, ok = skipString(b); !ok {
 			return nil, false
 		}
+		name = name[:len(name)-len(b)]
 		if b = skipSpace(b); !startsWith(b, ':') {
 			return nil, false
 		}
-		if b, ok = skipValue(skipSpace(b[1:]), depth-1); !ok {
+		value := skipSpace(b[1:])
+		if b, ok = skipValue(value, depth-1); !ok {
 			return nil, false
+		}
+		if visit != nil {
+			visit(name, value[:len(value)-len(b)])
 		}
 		switch b = skipSpace(b); {
 		case startsWith(b, '}'):

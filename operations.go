@@ -164,12 +164,12 @@ func (s *EncryptedSession) Purge(ctx context.Context, olderThan time.Duration) (
 	return changed, nil
 }
 
-// everything returns all stored items.
+// everything returns all stored items, whose bytes the caller must not change.
 func (s *EncryptedSession) everything(ctx context.Context) ([]Item, error) {
 	if err := s.check(ctx); err != nil {
 		return nil, err
 	}
-	stored, err := s.store().GetItems(ctx, 0)
+	stored, err := s.getStored(ctx, 0)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}

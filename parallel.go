@@ -28,6 +28,20 @@ func workersFor(n int, size func(int) int) int {
 	return min(runtime.GOMAXPROCS(0), n, 2*total/parallelBytes)
 }
 
+// inOrder calls do for every number below n, up to the first error or that of the context. It is forEach on one goroutine,
+// and allocates nothing: do need not be on the heap, as what goroutines share is.
+func inOrder(ctx context.Context, n int, do func(int) error) error {
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := do(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 var errEnded = errors.New("a goroutine was ended by runtime.Goexit")
 
 // forEach calls do for every number below n, on several goroutines, and returns when all calls have. Numbers are taken in
