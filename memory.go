@@ -2,6 +2,7 @@ package encsession
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,19 +12,30 @@ import (
 var (
 	_ Session  = (*MemorySession)(nil)
 	_ Replacer = (*MemorySession)(nil)
+	_ Rewriter = (*MemorySession)(nil)
 )
 
-// MemorySession is a Session in memory, the reference for other stores. It keeps items byte for byte as they
-// were added. It is safe for concurrent use. The zero value is an empty session whose ID is the empty string.
+// MemorySession is a [Session] in memory, the reference for other stores. It
+// keeps items byte for byte as they were added, and it is a [Rewriter]. It is
+// safe for concurrent use. The zero value is an empty session whose ID is the
+// empty string.
 type MemorySession struct {
 	id string
 
-	mu    sync.RWMutex
-	items []Item // oldest first; the bytes of an item are never changed
+	mu   sync.RWMutex
+	rows []memoryRow // oldest first
+	last uint64      // the ID of the newest row that there has ever been
 }
 
-// NewMemorySession returns an empty session. Unlike a store with a database behind it, each MemorySession is a
-// session of its own, even where IDs are equal.
+// memoryRow is a stored item. IDs rise from the oldest row to the newest. The
+// bytes of data never change; a replacement is another slice.
+type memoryRow struct {
+	id   uint64
+	data Item
+}
+
+// NewMemorySession returns an empty session. Unlike sessions of a database, two
+// MemorySessions are two sessions even if their IDs are equal.
 func NewMemorySession(sessionID string) *MemorySession {
 	return &MemorySession{id: sessionID}
 }
@@ -31,7 +43,7 @@ func NewMemorySession(sessionID string) *MemorySession {
 // SessionID returns the ID that NewMemorySession was given.
 func (s *MemorySession) SessionID() string { return s.id }
 
-// GetItems implements Session.
+// GetItems implements [Session].
 func (s *MemorySession) GetItems(ctx context.Context, limit int) ([]Item, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("encsession: MemorySession.GetItems: %w", err)
@@ -47,21 +59,26 @@ func (s *MemorySession) GetItems(ctx context.Context, limit int) ([]Item, error)
 func (s *MemorySession) lend(limit int) []Item {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	newest := s.items
+	newest := s.rows
 	if limit > 0 && limit < len(newest) {
 		newest = newest[len(newest)-limit:]
 	}
-	return append([]Item{}, newest...)
+	items := make([]Item, len(newest))
+	for i, row := range newest {
+		items[i] = row.data
+	}
+	return items
 }
 
-// AddItems implements Session. An item that is not a JSON object in valid UTF-8 is an ErrInvalidItem.
+// AddItems implements [Session]. An item that is not a JSON object in valid UTF-8
+// is an [ErrInvalidItem].
 func (s *MemorySession) AddItems(ctx context.Context, items ...Item) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("encsession: MemorySession.AddItems: %w", err)
 	}
 	added := make([]Item, len(items))
 	for i, item := range items {
-		if !isObject(item) {
+		if !ValidItem(item) {
 			return fmt.Errorf("encsession: MemorySession.AddItems: item %d: %w", i, ErrInvalidItem)
 		}
 		added[i] = bytes.Clone(item)
@@ -74,34 +91,144 @@ func (s *MemorySession) AddItems(ctx context.Context, items ...Item) error {
 func (s *MemorySession) keep(items []Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.items = append(s.items, items...)
+	for _, item := range items {
+		s.last++
+		s.rows = append(s.rows, memoryRow{id: s.last, data: item})
+	}
 }
 
-// PopItem implements Session.
+// PopItem implements [Session].
 func (s *MemorySession) PopItem(ctx context.Context) (Item, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("encsession: MemorySession.PopItem: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.items) == 0 {
+	if len(s.rows) == 0 {
 		return nil, nil
 	}
-	last := len(s.items) - 1
-	item := bytes.Clone(s.items[last]) // a GetItems under way may still be reading the stored bytes
-	s.items = slices.Delete(s.items, last, last+1)
+	last := len(s.rows) - 1
+	item := bytes.Clone(s.rows[last].data) // a GetItems under way may still be reading the stored bytes
+	s.rows = slices.Delete(s.rows, last, last+1)
 	return item, nil
 }
 
-// ClearSession implements Session.
+// ClearSession implements [Session].
 func (s *MemorySession) ClearSession(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("encsession: MemorySession.ClearSession: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.items = nil
+	s.rows = nil
 	return nil
+}
+
+// The limits of a batch of RewriteItems, as [Rewriter] states them.
+const (
+	maxBatchItems = 1000
+	maxBatchBytes = 1 << 20
+)
+
+// RewriteItems implements [Rewriter]. A new item that is not a JSON object in
+// valid UTF-8 is an [ErrInvalidItem].
+func (s *MemorySession) RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (int, error) {
+	changed, err := s.rewrite(ctx, first, edit)
+	if err != nil {
+		return changed, fmt.Errorf("encsession: MemorySession.RewriteItems: %w", err)
+	}
+	return changed, nil
+}
+
+func (s *MemorySession) rewrite(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (changed int, err error) {
+	s.mu.RLock()
+	below := s.last + 1 // rows from here on are not for this pass
+	s.mu.RUnlock()
+	for size := max(first, 1); ; size = min(2*size, maxBatchItems) {
+		if err := ctx.Err(); err != nil {
+			return changed, err
+		}
+		batch := s.batch(below, min(size, maxBatchItems))
+		if len(batch) == 0 {
+			return changed, nil
+		}
+		below = batch[len(batch)-1].id
+		stored := make([]Item, len(batch))
+		for i, row := range batch {
+			stored[i] = bytes.Clone(row.data)
+		}
+		new, more := edit(stored)
+		if err := checkEdit(len(batch), new); err != nil {
+			return changed, err
+		}
+		if err := ctx.Err(); err != nil {
+			return changed, err
+		}
+		changed += s.swap(batch, new)
+		if !more {
+			return changed, nil
+		}
+	}
+}
+
+// checkEdit checks what edit has made of a batch of n items.
+func checkEdit(n int, new []Item) error {
+	if new != nil && len(new) != n {
+		return fmt.Errorf("edit returned %d items for a batch of %d", len(new), n)
+	}
+	for i, item := range new {
+		if item != nil && !ValidItem(item) {
+			return fmt.Errorf("edit: item %d of a batch: %w", i, ErrInvalidItem)
+		}
+	}
+	return nil
+}
+
+// batch returns the newest rows whose IDs are less than below, newest first.
+func (s *MemorySession) batch(below uint64, size int) []memoryRow {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	end := s.find(below)
+	start := max(end-size, 0)
+	bytes := 0
+	for i := end - 1; i >= start; i-- {
+		if bytes += len(s.rows[i].data); bytes >= maxBatchBytes {
+			start = i
+		}
+	}
+	batch := slices.Clone(s.rows[start:end])
+	slices.Reverse(batch)
+	return batch
+}
+
+// find returns the index of the row with this ID, or of the next one.
+func (s *MemorySession) find(id uint64) int {
+	at, _ := slices.BinarySearchFunc(s.rows, id, func(row memoryRow, id uint64) int { return cmp.Compare(row.id, id) })
+	return at
+}
+
+// swap replaces the rows of a batch by new items, and returns how many it has
+// changed. It passes over those that are not as they were.
+func (s *MemorySession) swap(batch []memoryRow, new []Item) (changed int) {
+	if new == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, row := range batch {
+		at := s.find(row.id)
+		if at == len(s.rows) || s.rows[at].id != row.id || !bytes.Equal(s.rows[at].data, row.data) {
+			continue // another client was faster
+		}
+		if new[i] == nil || !bytes.Equal(new[i], row.data) {
+			s.rows[at].data = bytes.Clone(new[i]) // nil, and so removed below, if new[i] is nil
+			changed++
+		}
+	}
+	oldest := s.find(batch[len(batch)-1].id)
+	kept := slices.DeleteFunc(s.rows[oldest:], func(row memoryRow) bool { return row.data == nil })
+	s.rows = s.rows[:oldest+len(kept)]
+	return changed
 }
 
 // ReplaceItems implements Replacer. A new item that is not a JSON object in valid UTF-8 is an ErrInvalidItem.
@@ -114,13 +241,17 @@ func (s *MemorySession) ReplaceItems(ctx context.Context, old, new []Item) (int,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	items := make([]Item, len(s.rows))
+	for i, row := range s.rows {
+		items[i] = row.data
+	}
 	changed := 0
-	for i, at := range matchItems(s.items, old) {
+	for i, at := range matchItems(items, old) {
 		if at >= 0 {
-			s.items[at] = bytes.Clone(new[i]) // nil, and so removed below, where new[i] is nil
+			s.rows[at].data = bytes.Clone(new[i]) // nil, and so removed below, where new[i] is nil
 			changed++
 		}
 	}
-	s.items = slices.DeleteFunc(s.items, func(item Item) bool { return item == nil })
+	s.rows = slices.DeleteFunc(s.rows, func(row memoryRow) bool { return row.data == nil })
 	return changed, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Item is one item of a conversation (a message, a tool call, a tool's output, a piece of reasoning): a JSON
@@ -48,6 +49,65 @@ type Session interface {
 	// without items is no error.
 	ClearSession(ctx context.Context) error
 }
+
+// Rewriter is an optional capability of a Session: one pass over what is stored,
+// newest first, that can change items in their places. [EncryptedSession] needs
+// it to remove an item from below others, and for Rekey, SealPlaintext, Purge
+// and DeleteItems. RewriteItems follows the rules of [Session] for concurrency,
+// contexts, errors and slice ownership.
+//
+// A decorator implements Rewriter by forwarding to its store, and returns an
+// error that wraps errors.ErrUnsupported if that store is not a Rewriter. Beware
+// of embedding: a type that embeds a Rewriter is one too, and EncryptedSession
+// then pops through its RewriteItems, not its PopItem.
+type Rewriter interface {
+	// RewriteItems hands the stored items to edit in batches, and changes each
+	// batch as edit says.
+	//
+	//  1. Every item that is stored throughout the pass goes to edit exactly
+	//     once, newest first; so do the items within a batch. Items that are
+	//     added after the start do not.
+	//  2. The first batch has at most first items; a first below 1 counts as 1.
+	//     Later batches have at most 1,000 items, and end once they reach 1 MiB.
+	//     A store should begin small and double, since a pop often ends early.
+	//     There are no empty batches: over an empty session edit is not called.
+	//  3. If edit returns a nil new, the batch stays as it is. Otherwise new has
+	//     the length of stored: new[i] with equal bytes leaves stored[i] alone,
+	//     nil removes it, and any other item takes its place and keeps its time.
+	//     A new of another length, or a new[i] that AddItems would refuse, is an
+	//     error.
+	//  4. An item changes only if its row still holds the bytes that edit saw.
+	//     Other items are passed over and not counted. Rows are compared by
+	//     identity, then by content: an equal item elsewhere is another item. (A
+	//     store without row IDs may take the nearest equal item below for the
+	//     row, if other clients have moved the positions.)
+	//  5. A batch is one atomic step. After an error its batch is unchanged,
+	//     earlier batches stay changed, and the result counts these.
+	//  6. edit runs in the caller's goroutine. The store holds no lock, no
+	//     transaction and no connection meanwhile, so edit may sleep and may use
+	//     the session. It must not keep or change stored. The store may retry a
+	//     change, but never calls edit twice for one batch.
+	//  7. The store checks the context before each batch. If edit returns more
+	//     as false, the pass ends after this batch.
+	//  8. A store that cannot rewrite returns an error that wraps
+	//     errors.ErrUnsupported, before it calls edit.
+	//
+	// The result is the number of items that were changed or removed.
+	RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (changed int, err error)
+}
+
+// SessionInfo describes a session in the listing of a store. The times are the
+// store's own, and zero if it does not know them. Whoever can write to the store
+// can change them.
+type SessionInfo struct {
+	ID                   string
+	CreatedAt, UpdatedAt time.Time
+}
+
+// ValidItem reports whether b is an item: a JSON object (RFC 8259) in valid
+// UTF-8, nested at most 10,000 levels deep, as encoding/json reads it. It is
+// several times as fast as json.Valid, so stores can check what they read.
+func ValidItem(b []byte) bool { return isObject(b) }
 
 // Replacer is an optional capability of a Session: it changes stored items in place. EncryptedSession needs it
 // to remove the newest readable item from below unreadable ones.
