@@ -378,7 +378,7 @@ func TestOnlyTheCallersGoroutineRunsTheCallersCode(t *testing.T) {
 }
 
 // TestAPanicOfTheContextIsTheCallers has the context panic at an item in the middle. Nothing is stored, and when the panic
-// reaches the caller, no other goroutine is at work any more.
+// reaches the caller, no other goroutine is at work any more: they have stopped early.
 func TestAPanicOfTheContextIsTheCallers(t *testing.T) {
 	underProcs(t, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -401,6 +401,7 @@ func TestAPanicOfTheContextIsTheCallers(t *testing.T) {
 			}
 			require.PanicsWithValue(t, "no error", func() { session.AddItems(panicking(), longItems(200)...) })
 			quiet()
+			require.LessOrEqual(t, opened.Load(), int64(20*runtime.GOMAXPROCS(0)), "the others went on to the end")
 			items, err := store.GetItems(t.Context(), 0)
 			require.NoError(t, err)
 			require.Empty(t, items)
