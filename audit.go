@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Report is what [EncryptedSession.Audit] finds in a session. The six counts from
-// Readable to Malformed add up to Items. Rows that a store does not take for items,
-// as sqlstore does with rows that are not JSON, are in none of them.
+// Report is what [EncryptedSession.Audit] finds in a session. The six counts
+// from Readable to Malformed add up to Items. Rows that a store does not take
+// for items, as sqlstore does with rows that are not JSON, are in none of them.
 type Report struct {
 	Items         int // all that the store holds
 	Readable      int // authentic, within the TTL, and a JSON object
@@ -21,14 +21,15 @@ type Report struct {
 	Malformed     int // no item under any key, or authentic but not a JSON object
 
 	// Keys counts the authentic items by the key that opens them: one entry for
-	// each key of the keyring, in its order, the current one first. Authentic items
-	// are the readable, expired and future ones, and those of the malformed that
-	// are authentic.
+	// each key of the keyring, in its order, the current one first. Authentic
+	// items are the readable, expired and future ones, and those of the
+	// malformed that are authentic.
 	Keys []KeyCount
 
-	// Oldest and Newest are the times at which the oldest and the newest authentic
-	// item were sealed, to the second and in UTC. They are zero if there is none.
-	// A time after the year 9999 is reported as the end of that year.
+	// Oldest and Newest are the times at which the oldest and the newest
+	// authentic item were sealed, to the second and in UTC. They are zero if
+	// there is none. A time after the year 9999 is reported as the end of that
+	// year.
 	Oldest, Newest time.Time
 }
 
@@ -38,14 +39,15 @@ type KeyCount struct {
 	Items       int
 }
 
-// Audit looks at every stored item and reports how a read would judge it. It reads
-// the store once, keeps no plaintext, and changes nothing. With an error the Report
-// is zero.
+// Audit looks at every stored item and reports how a read would judge it. It
+// reads the store once, keeps no plaintext, and changes nothing. With an error
+// the Report is zero.
 //
 // A key may be retired if its count in Keys is 0 in every session, nothing is
-// Undecryptable, and no writer uses it any more. A count of 0 beside Undecryptable
-// items may mean that the key given here is not the one that sealed them. If
-// everything is Undecryptable right after a deployment, the key is wrong.
+// Undecryptable, and no writer uses it any more. A count of 0 beside
+// Undecryptable items may mean that the key given here is not the one that
+// sealed them. If everything is Undecryptable right after a deployment, the key
+// is wrong.
 func (s *EncryptedSession) Audit(ctx context.Context) (Report, error) {
 	c := s.begin("Audit")
 	report, err := s.audit(ctx, &c)
@@ -113,8 +115,8 @@ func (r *Report) add(c *call, j judged) {
 	}
 }
 
-// sealingTime returns a time that can be formatted and encoded, unlike one after
-// the year 9999.
+// sealingTime returns a time that can be formatted and encoded, unlike one
+// after the year 9999.
 func sealingTime(seconds uint64) time.Time {
 	end := time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC).Unix()
 	return time.Unix(int64(min(seconds, uint64(end))), 0).UTC()

@@ -16,23 +16,23 @@ var (
 )
 
 // EncryptedSession is a [Session] that keeps its items encrypted in another
-// Session, the store. [New] makes one; the zero EncryptedSession returns errors.
-// It is safe for concurrent use, and never shows a key or an item, however it is
-// printed.
+// Session, the store. [New] makes one; the zero EncryptedSession returns
+// errors. It is safe for concurrent use, and never shows a key or an item,
+// however it is printed.
 //
-// Reads leave out every item that is not readable: items that have expired, that
-// are from the future, that no key opens, that are malformed, or that are not
-// encrypted. [WithObserver] tells about them, [WithStrictReads] makes them errors,
-// and [WithPlaintext] makes items readable that are not encrypted.
+// Reads leave out every item that is not readable: items that have expired,
+// that are from the future, that no key opens, that are malformed, or that are
+// not encrypted. [WithObserver] tells about them, [WithStrictReads] makes them
+// errors, and [WithPlaintext] makes items readable that are not encrypted.
 type EncryptedSession struct {
 	config
 	store  hidden[Session]
 	source hidden[KeySource]      // nil if the keys never change
 	keys   atomic.Pointer[keyset] // the last ones; nil before the first call and after an error of the source
 
-	// popping holds a token while a PopItem of this handle works with nothing but
-	// the four methods of the store. It is a channel, not a mutex, so that waiting
-	// for it ends with the context.
+	// popping holds a token while a PopItem of this handle works with nothing
+	// but the four methods of the store. It is a channel, not a mutex, so that
+	// waiting for it ends with the context.
 	popping chan struct{}
 }
 
@@ -41,8 +41,8 @@ type EncryptedSession struct {
 // [Key], a [Keyring], or another [KeySource], which is asked once per call. New
 // does not ask it, and does not use the store beyond asking for its ID.
 //
-// New refuses a nil store, nil keys, the zero Key, a nil or invalid option, and a
-// session ID that is empty, not UTF-8, or holds U+0000.
+// New refuses a nil store, nil keys, the zero Key, a nil or invalid option, and
+// a session ID that is empty, not UTF-8, or holds U+0000.
 func New(store Session, keys KeySource, opts ...Option) (*EncryptedSession, error) {
 	s, err := newEncrypted(store, keys, opts)
 	return s, wrap("New", err)
@@ -73,8 +73,8 @@ func newEncrypted(store Session, keys KeySource, opts []Option) (*EncryptedSessi
 	return s, nil
 }
 
-// isNil reports whether v is nil, or an interface around a nil pointer, map, func
-// or the like.
+// isNil reports whether v is nil, or an interface around a nil pointer, map,
+// func or the like.
 func isNil(v any) bool {
 	switch v := reflect.ValueOf(v); v.Kind() {
 	case reflect.Invalid:
@@ -85,8 +85,8 @@ func isNil(v any) bool {
 	return false
 }
 
-// check returns an error for an EncryptedSession that New did not make, or if the
-// context is done.
+// check returns an error for an EncryptedSession that New did not make, or if
+// the context is done.
 func (s *EncryptedSession) check(ctx context.Context) error {
 	if s == nil || s.store == nil {
 		return errors.New("no session: New makes an EncryptedSession, and Typed a view of a Session that is not nil")
@@ -94,8 +94,8 @@ func (s *EncryptedSession) check(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// SessionID returns the ID that the keys are derived for: that of [WithSessionID],
-// or else that of the store.
+// SessionID returns the ID that the keys are derived for: that of
+// [WithSessionID], or else that of the store.
 func (s *EncryptedSession) SessionID() string {
 	if s == nil {
 		return ""
@@ -113,17 +113,17 @@ func (s *EncryptedSession) Unwrap() Session {
 }
 
 // AddItems implements [Session]. It checks and seals all items before it calls
-// AddItems of the store, once. They are sealed as of one moment, and so expire at
-// one moment. An item that is not a JSON object in valid UTF-8 is an
+// AddItems of the store, once. They are sealed as of one moment, and so expire
+// at one moment. An item that is not a JSON object in valid UTF-8 is an
 // [ErrInvalidItem].
 //
-// The keys must fit the history, so that a server with a wrong key does not split
-// it. Unless a read of this handle has shown that they do, AddItems looks at the
-// newest stored item, and at the newest 16 if that one tells nothing. It stores
-// nothing and returns
+// The keys must fit the history, so that a server with a wrong key does not
+// split it. Unless a read of this handle has shown that they do, AddItems looks
+// at the newest stored item, and at the newest 16 if that one tells nothing. It
+// stores nothing and returns
 //
-//   - an [ErrUndecryptable] if no key opens the newest of these envelopes that is
-//     within the TTL, and the current key opens none of the 16;
+//   - an [ErrUndecryptable] if no key opens the newest of these envelopes that
+//     is within the TTL, and the current key opens none of the 16;
 //   - an [ErrPlaintext] if there are only items that are not encrypted, and
 //     [WithPlaintext] is not set.
 //
@@ -172,11 +172,11 @@ func (w sealing) do(_ int, item *Item) (err error) {
 	return err
 }
 
-// GetItems implements [Session]. The limit counts readable items: if some of the
-// newest are not readable, it looks further back, at windows of the history that
-// more than double, until it has found enough or there are no more. A session with
-// fewer readable items than limit is therefore read and opened whole; Purge keeps
-// it short.
+// GetItems implements [Session]. The limit counts readable items: if some of
+// the newest are not readable, it looks further back, at windows of the history
+// that more than double, until it has found enough or there are no more. A
+// session with fewer readable items than limit is therefore read and opened
+// whole; Purge keeps it short.
 func (s *EncryptedSession) GetItems(ctx context.Context, limit int) ([]Item, error) {
 	c := s.begin("GetItems")
 	items, err := s.getItems(ctx, &c, limit)

@@ -15,8 +15,8 @@ import (
 	"github.com/encsession/encsession/internal/jsonobject"
 )
 
-// The layout of an envelope of version 1: Go writes it, and so do RedisSession and
-// SQLAlchemySession of the Python SDK.
+// The layout of an envelope of version 1: Go writes it, and so do RedisSession
+// and SQLAlchemySession of the Python SDK.
 const (
 	envelopeHead = `{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"`
 	envelopeTail = `"}`
@@ -26,9 +26,9 @@ const (
 // write it.
 const envelopeHeadSpaced = `{"__enc__": 1, "v": 1, "kid": "hkdf-v1", "payload": "`
 
-// A Fernet token is the URL-safe base64 of version, time, IV, ciphertext and HMAC,
-// by the Fernet specification (https://github.com/fernet/spec). These are the
-// sizes of its parts in bytes, before base64.
+// A Fernet token is the URL-safe base64 of version, time, IV, ciphertext and
+// HMAC, by the Fernet specification (https://github.com/fernet/spec). These are
+// the sizes of its parts in bytes, before base64.
 const (
 	tokenVersion  = 0x80
 	tokenPrefix   = 1 + 8                       // version and time
@@ -36,16 +36,16 @@ const (
 	tokenOverhead = tokenHeader + sha256.Size   // everything but the ciphertext
 )
 
-// minTokenText is the length of the smallest token in base64: 73 bytes, of which
-// one block is ciphertext.
+// minTokenText is the length of the smallest token in base64: 73 bytes, of
+// which one block is ciphertext.
 const minTokenText = (tokenOverhead + aes.BlockSize + 2) / 3 * 4
 
 // strictBase64 wants the unused bits of the last character to be zero.
 var strictBase64 = base64.URLEncoding.Strict()
 
-// parseEnvelope returns the decoded token of a stored item, in memory of its own.
-// Nothing of it is authenticated. The errors are ErrPlaintext, for an item that is
-// not an envelope, and ErrMalformed.
+// parseEnvelope returns the decoded token of a stored item, in memory of its
+// own. Nothing of it is authenticated. The errors are ErrPlaintext, for an item
+// that is not an envelope, and ErrMalformed.
 func parseEnvelope(stored Item) (token []byte, err error) {
 	if text, ok := cutLayout(stored); ok {
 		if token, err := decodeToken(text); err == nil {
@@ -59,8 +59,9 @@ func parseEnvelope(stored Item) (token []byte, err error) {
 	return decodeToken([]byte(text))
 }
 
-// cutLayout finds the token in the exact layouts that Go and Python write. If it
-// finds none, or none that can be decoded, the item may still be an envelope.
+// cutLayout finds the token in the exact layouts that Go and Python write. If
+// it finds none, or none that can be decoded, the item may still be an
+// envelope.
 func cutLayout(stored Item) (text []byte, ok bool) {
 	for _, head := range []string{envelopeHead, envelopeHeadSpaced} {
 		if rest, ok := bytes.CutPrefix(stored, []byte(head)); ok {
@@ -95,8 +96,8 @@ func findToken(stored Item) (text string, err error) {
 }
 
 // decodeToken decodes a token and checks its size and version. It takes only
-// canonical base64: padded, without line breaks, the unused bits zero. The error
-// is an ErrMalformed.
+// canonical base64: padded, without line breaks, the unused bits zero. The
+// error is an ErrMalformed.
 func decodeToken(text []byte) ([]byte, error) {
 	if len(text) < minTokenText || len(text)%4 != 0 {
 		return nil, fmt.Errorf("%w: token has %d characters", ErrMalformed, len(text))
@@ -116,13 +117,13 @@ func decodeToken(text []byte) ([]byte, error) {
 	return token[:n], nil
 }
 
-// tokenTime returns the time of sealing in a decoded token: Unix time in seconds.
-// It can be any number.
+// tokenTime returns the time of sealing in a decoded token: Unix time in
+// seconds. It can be any number.
 func tokenTime(token []byte) uint64 { return binary.BigEndian.Uint64(token[1:]) }
 
-// openToken opens a decoded token under the first of the keys that has signed it,
-// and returns which one that is. The payload is a part of the token, which it
-// overwrites. The error is an ErrUndecryptable.
+// openToken opens a decoded token under the first of the keys that has signed
+// it, and returns which one that is. The payload is a part of the token, which
+// it overwrites. The error is an ErrUndecryptable.
 func openToken(token []byte, keys []fernet.Key) (payload []byte, key int, err error) {
 	signed, tag := token[:len(token)-sha256.Size], token[len(token)-sha256.Size:]
 	for i := range keys {
@@ -131,8 +132,8 @@ func openToken(token []byte, keys []fernet.Key) (payload []byte, key int, err er
 		if !hmac.Equal(mac.Sum(nil), tag) {
 			continue
 		}
-		// The token is this key's. Decryption overwrites the ciphertext, so that
-		// no other key may be tried after it.
+		// The token is this key's. Decryption overwrites the ciphertext, so
+		// that no other key may be tried after it.
 		block, _ := aes.NewCipher(keys[i][keySize/2:]) // 16 bytes are a key of AES-128
 		padded := signed[tokenHeader:]
 		cipher.NewCBCDecrypter(block, signed[tokenPrefix:tokenHeader]).CryptBlocks(padded, padded)

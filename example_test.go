@@ -53,8 +53,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	session, err := encsession.New(store, key,
-		encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(slog.Default())))
+	session, err := encsession.New(store, key, encsession.WithTTL(24*time.Hour),
+		encsession.WithObserver(encsession.LogDrops(slog.Default())))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -11,9 +11,9 @@ import (
 // guardItems is how many of the newest items the guard looks at, at most.
 const guardItems = 16
 
-// guard returns an error if the keys do not fit the history, so that a writer with
-// a wrong key does not split it, and a forgotten WithPlaintext does not hide it. A
-// passed look is remembered with the keys; a refusal is not.
+// guard returns an error if the keys do not fit the history, so that a writer
+// with a wrong key does not split it, and a forgotten WithPlaintext does not
+// hide it. A passed look is remembered with the keys; a refusal is not.
 func (s *EncryptedSession) guard(ctx context.Context, keys *keyset) error {
 	if s.unreadableHistory || keys.fits.Load() {
 		return nil

@@ -34,8 +34,8 @@ const (
 
 // Key is one master key, from which the key of every session is derived.
 // [ParseKey], [ParsePythonKey] and [NewKey] make one; the zero Key is refused
-// wherever a Key is wanted. A Key never shows its secret, however it is printed,
-// logged or encoded. It is immutable and safe for concurrent use.
+// wherever a Key is wanted. A Key never shows its secret, however it is
+// printed, logged or encoded. It is immutable and safe for concurrent use.
 //
 // A Key is a [KeySource] that always gives itself.
 type Key struct {
@@ -77,8 +77,8 @@ func expand(secret []byte, salt, info string, out []byte) error {
 // Keys implements [KeySource].
 func (k Key) Keys(context.Context, string) (Keyring, error) { return Keyring{Current: k}, nil }
 
-// Keyring is the set of keys that a session works with. It is a [KeySource] that
-// always gives itself.
+// Keyring is the set of keys that a session works with. It is a [KeySource]
+// that always gives itself.
 type Keyring struct {
 	// Current is the key that items are sealed under.
 	Current Key
@@ -121,8 +121,8 @@ type KeySource interface {
 	// It must not change the keyring after returning it.
 	//
 	// Its error becomes the error of the call, which then changes nothing. It
-	// returns an error that wraps ErrKeyDestroyed if the keys of the session were
-	// destroyed on purpose.
+	// returns an error that wraps ErrKeyDestroyed if the keys of the session
+	// were destroyed on purpose.
 	Keys(ctx context.Context, sessionID string) (Keyring, error)
 }
 
@@ -145,9 +145,9 @@ func GenerateKey() string {
 	return base64.URLEncoding.EncodeToString(key)
 }
 
-// NewKey returns the master key of 32 bytes, as a key management service returns
-// them. It refuses 32 equal bytes, which are no random key. It keeps no reference
-// to secret.
+// NewKey returns the master key of 32 bytes, as a key management service
+// returns them. It refuses 32 equal bytes, which are no random key. It keeps no
+// reference to secret.
 func NewKey(secret []byte) (Key, error) {
 	key, err := newKey(secret)
 	return key, wrap("NewKey", err)
@@ -164,9 +164,9 @@ func newKey(secret []byte) (Key, error) {
 }
 
 // ParseKey returns the master key that a Fernet key such as GenerateKey returns
-// stands for: 44 characters of base64 that end in "=". Either alphabet of base64
-// will do, so the output of openssl rand -base64 32 is a key too. White space
-// around the key is ignored, since files end in a newline.
+// stands for: 44 characters of base64 that end in "=". Either alphabet of
+// base64 will do, so the output of openssl rand -base64 32 is a key too. White
+// space around the key is ignored, since files end in a newline.
 //
 // Everything else is an error that says why, and never shows the key.
 // [ParsePythonKey] reads other strings as the Python SDK does.
@@ -175,8 +175,8 @@ func ParseKey(s string) (Key, error) {
 	return key, wrap("ParseKey", err)
 }
 
-// placeholder matches a variable that nobody has filled in. No key looks like it,
-// so an error may name it.
+// placeholder matches a variable that nobody has filled in. No key looks like
+// it, so an error may name it.
 var placeholder = regexp.MustCompile(`^\$\{[A-Z][A-Z0-9_]*\}$`)
 
 func parseKey(s string) (Key, error) {
@@ -206,21 +206,22 @@ func parseKey(s string) (Key, error) {
 	return newKey(secret)
 }
 
-// ParsePythonKey returns the master key that EncryptedSession of the OpenAI Agents
-// SDK for Python takes from the same string: the 32 bytes that a Fernet key stands
-// for, or else the string itself as a raw secret. Use it if a Python service
-// shares the sessions and its key is not a Fernet key; otherwise use [ParseKey].
+// ParsePythonKey returns the master key that EncryptedSession of the OpenAI
+// Agents SDK for Python takes from the same string: the 32 bytes that a Fernet
+// key stands for, or else the string itself as a raw secret. Use it if a Python
+// service shares the sessions and its key is not a Fernet key; otherwise use
+// [ParseKey].
 //
-// As in Python, nearly every string is a key: one that lost a character on its way
-// is another key, and so is "changeme". Like Python it decodes leniently and trims
-// nothing. A Fernet key read from a file may keep its newline, which decoding
-// skips; a raw secret keeps it too, and is another secret than without. HKDF does
-// not harden a password, so a raw secret must be as hard to guess as a key. 64
-// hexadecimal digits are a raw secret of 64 bytes.
+// As in Python, nearly every string is a key: one that lost a character on its
+// way is another key, and so is "changeme". Like Python it decodes leniently
+// and trims nothing. A Fernet key read from a file may keep its newline, which
+// decoding skips; a raw secret keeps it too, and is another secret than
+// without. HKDF does not harden a password, so a raw secret must be as hard to
+// guess as a key. 64 hexadecimal digits are a raw secret of 64 bytes.
 //
-// Versions of Python differ in how they read a Fernet key without its "=", and one
-// with text behind it. Such a string is an [ErrAmbiguousKey]. An empty string, and
-// one that is not UTF-8, are errors too.
+// Versions of Python differ in how they read a Fernet key without its "=", and
+// one with text behind it. Such a string is an [ErrAmbiguousKey]. An empty
+// string, and one that is not UTF-8, are errors too.
 func ParsePythonKey(s string) (Key, error) {
 	key, err := parsePythonKey(s)
 	return key, wrap("ParsePythonKey", err)
@@ -249,11 +250,11 @@ const base64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")
 
 // decodePythonKey returns the 32 bytes that Python's base64.urlsafe_b64decode
-// gives for s, or nil if it gives anything else. That decoder takes both alphabets
-// of base64 and skips all other ASCII. Its versions differ in the meaning of
-// padding: the first stops where padding completes a group of four characters,
-// later ones want padding at the very end, the latest ignore it. In all of them,
-// 32 bytes come from 43 characters.
+// gives for s, or nil if it gives anything else. That decoder takes both
+// alphabets of base64 and skips all other ASCII. Its versions differ in the
+// meaning of padding: the first stops where padding completes a group of four
+// characters, later ones want padding at the very end, the latest ignore it. In
+// all of them, 32 bytes come from 43 characters.
 func decodePythonKey(s string) ([]byte, error) {
 	const wanted = 43
 	var digits strings.Builder // the characters that stand for six bits each, in the URL-safe alphabet
@@ -277,8 +278,8 @@ func decodePythonKey(s string) ([]byte, error) {
 
 	exact := digits.Len() == wanted // what 3.15 and later want
 	first := stopped == wanted      // what versions before 3.13.13 and 3.14.4 want
-	// The versions between want 43 digits with padding behind them: if the others
-	// agree, they do too.
+	// The versions between want 43 digits with padding behind them: if the
+	// others agree, they do too.
 	if exact != first {
 		advice := "keep the 44 characters of the Fernet key and nothing behind or inside them"
 		if exact && padding == 0 {
@@ -294,7 +295,8 @@ func decodePythonKey(s string) ([]byte, error) {
 
 // checkSessionID refuses an ID that cannot be the salt of a session's own key.
 // Python salts with the UTF-8 of the ID. HMAC pads its key, which the salt is,
-// with zeros (RFC 2104), so IDs that differ by trailing zeros would share a key.
+// with zeros (RFC 2104), so IDs that differ by trailing zeros would share a
+// key.
 func checkSessionID(id string) error {
 	switch {
 	case id == "":
@@ -307,9 +309,9 @@ func checkSessionID(id string) error {
 	return nil
 }
 
-// derive sets derived to the Fernet key of a session: HKDF-SHA256 (RFC 5869) with
-// the master key as input keying material (IKM), the session ID as salt, and
-// hkdfInfo. The first half of the key signs, the second encrypts.
+// derive sets derived to the Fernet key of a session: HKDF-SHA256 (RFC 5869)
+// with the master key as input keying material (IKM), the session ID as salt,
+// and hkdfInfo. The first half of the key signs, the second encrypts.
 func (k Key) derive(sessionID string, derived *fernet.Key) error {
 	if k.secret == nil {
 		return errors.New("key is the zero Key: make one with ParseKey or NewKey")

@@ -26,8 +26,8 @@ func (s *EncryptedSession) derive(ring Keyring) (*keyset, error) {
 	return keys, nil
 }
 
-// currentKeys returns the keys for a call. It derives them only if the source has
-// given others than before.
+// currentKeys returns the keys for a call. It derives them only if the source
+// has given others than before.
 func (s *EncryptedSession) currentKeys(ctx context.Context) (*keyset, error) {
 	held := s.keys.Load()
 	if s.source == nil {
@@ -44,9 +44,9 @@ func (s *EncryptedSession) currentKeys(ctx context.Context) (*keyset, error) {
 	return held, nil
 }
 
-// prepare checks the session and the context, and asks for the keys, before a call
-// or a batch of it. If the current key is no longer that of the batch before, it
-// returns an ErrKeyChanged.
+// prepare checks the session and the context, and asks for the keys, before a
+// call or a batch of it. If the current key is no longer that of the batch
+// before, it returns an ErrKeyChanged.
 func (s *EncryptedSession) prepare(ctx context.Context, c *call) error {
 	if err := s.check(ctx); err != nil {
 		return err

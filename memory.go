@@ -61,8 +61,8 @@ func (s *MemorySession) GetItems(ctx context.Context, limit int) ([]Item, error)
 	return items, nil
 }
 
-// AddItems implements [Session]. An item that is not a JSON object in valid UTF-8
-// is an [ErrInvalidItem].
+// AddItems implements [Session]. An item that is not a JSON object in valid
+// UTF-8 is an [ErrInvalidItem].
 func (s *MemorySession) AddItems(ctx context.Context, items ...Item) error {
 	if err := ctx.Err(); err != nil {
 		return wrap("MemorySession.AddItems", err)

@@ -11,25 +11,26 @@ import (
 // Op names a method of [EncryptedSession], as in "GetItems".
 type Op string
 
-// Event tells an observer about one call of a method. It holds no item and no key.
-// Err, and so the log value, may quote what an error of the store or of the
-// KeySource says.
+// Event tells an observer about one call of a method. It holds no item and no
+// key. Err, and so the log value, may quote what an error of the store or of
+// the KeySource says.
 type Event struct {
 	Op        Op
 	SessionID string // as EncryptedSession.SessionID returns it
 	Duration  time.Duration
 	Err       error // the error that the call returns
 
-	// The counts are of items. Opened counts the stored items that a key has opened,
-	// even if they had expired, and OpenedByOlder those of them that an older key
-	// has opened. Plaintext counts the stored items that were not encrypted. The
-	// look of AddItems at the history does not count. Of RewriteItems, Sealed and
-	// Removed count the changes that its edit asked for.
+	// The counts are of items. Opened counts the stored items that a key has
+	// opened, even if they had expired, and OpenedByOlder those of them that an
+	// older key has opened. Plaintext counts the stored items that were not
+	// encrypted. The look of AddItems at the history does not count. Of
+	// RewriteItems, Sealed and Removed count the changes that its edit asked
+	// for.
 	Sealed, Opened, OpenedByOlder, Plaintext, Removed int
 
-	// Drops are the stored items that GetItems or PopItem left out, newest first.
-	// A call that fails has none, except for the expired items that a PopItem has
-	// removed. The observer must not change or keep the slice.
+	// Drops are the stored items that GetItems or PopItem left out, newest
+	// first. A call that fails has none, except for the expired items that a
+	// PopItem has removed. The observer must not change or keep the slice.
 	Drops []Drop
 }
 
@@ -39,8 +40,8 @@ type Drop struct {
 	Err      error // wraps ErrExpired, ErrFuture, ErrUndecryptable, ErrMalformed or ErrPlaintext
 }
 
-// dropReasons are the errors that say why an item is dropped, with their names in
-// logs.
+// dropReasons are the errors that say why an item is dropped, with their names
+// in logs.
 var dropReasons = []struct {
 	name string
 	err  error
@@ -63,8 +64,8 @@ func (e Event) Dropped(reason error) int {
 	return n
 }
 
-// LogValue implements slog.LogValuer: a group with the method, the session, and the
-// counts that are not 0, drops by reason.
+// LogValue implements slog.LogValuer: a group with the method, the session, and
+// the counts that are not 0, drops by reason.
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{
 		slog.String("op", string(e.Op)),
@@ -90,10 +91,10 @@ func (e Event) LogValue() slog.Value {
 }
 
 // LogDrops returns an observer that logs one line for each call that dropped
-// something: with level Debug if all these items had expired, and else with level
-// Warn. Items that expire are expected; the others are worth a look, and many
-// undecryptable ones mean a wrong key. A nil logger gives a nil func, which
-// [WithObserver] refuses.
+// something: with level Debug if all these items had expired, and else with
+// level Warn. Items that expire are expected; the others are worth a look, and
+// many undecryptable ones mean a wrong key. A nil logger gives a nil func,
+// which [WithObserver] refuses.
 func LogDrops(logger *slog.Logger) func(context.Context, Event) {
 	if logger == nil {
 		return nil
@@ -121,8 +122,8 @@ func (s *EncryptedSession) begin(op Op) call {
 	return call{Event: Event{Op: op, SessionID: s.SessionID()}, start: time.Now()}
 }
 
-// end tells the observers about a call, last of all that the call does, and returns
-// the error with which it ends.
+// end tells the observers about a call, last of all that the call does, and
+// returns the error with which it ends.
 func (s *EncryptedSession) end(ctx context.Context, c *call, err error) error {
 	err = wrap(string(c.Op), err)
 	if s == nil {

@@ -7,21 +7,21 @@ import (
 	"sync/atomic"
 )
 
-// parallelBytes is how many bytes of items are worth a second goroutine. Fewer are
-// sealed or opened in less time than it takes to wake another core for them: the
-// two broke even between 45 and 90 kB of envelopes (BenchmarkParallel, on two
-// cores of a virtual machine).
+// parallelBytes is how many bytes of items are worth a second goroutine. Fewer
+// are sealed or opened in less time than it takes to wake another core for
+// them: the two broke even between 45 and 90 kB of envelopes
+// (BenchmarkParallel, on two cores of a virtual machine).
 const parallelBytes = 64 << 10
 
-// work is what each does with one item, which it may change. It is a type and not
-// a func so that it need not be on the heap.
+// work is what each does with one item, which it may change. It is a type and
+// not a func so that it need not be on the heap.
 type work[T any] interface {
 	size(item *T) int // in bytes
 	do(i int, item *T) error
 }
 
-// each does the work for every item, on several goroutines if the items are worth
-// it, up to the first error or that of the context.
+// each does the work for every item, on several goroutines if the items are
+// worth it, up to the first error or that of the context.
 func each[T any, W work[T]](ctx context.Context, items []T, w W) error {
 	total := 0
 	for i := range items {

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// maxMisses is the number of times in a row that PopItem tries in vain to remove
-// one item, before it takes the store for broken, or for a replica that lags.
-// Between two attempts it waits for maxWait at most.
+// maxMisses is the number of times in a row that PopItem tries in vain to
+// remove one item, before it takes the store for broken, or for a replica that
+// lags. Between two attempts it waits for maxWait at most.
 const (
 	maxMisses = 64
 	maxWait   = 20 * time.Millisecond
@@ -21,15 +21,15 @@ const (
 
 var errStuck = fmt.Errorf("store lists the item but did not remove it in %d attempts", maxMisses)
 
-// misses counts attempts to remove an item that failed while nothing else seemed
-// to happen.
+// misses counts attempts to remove an item that failed while nothing else
+// seemed to happen.
 type misses struct {
 	last  Item // the item that the attempts were about
 	count int
 }
 
-// again returns nil after a while, for another attempt at an item, or an error if
-// there have been enough.
+// again returns nil after a while, for another attempt at an item, or an error
+// if there have been enough.
 func (m *misses) again(ctx context.Context, stored Item) error {
 	if !bytes.Equal(m.last, stored) {
 		m.last, m.count = stored, 0 // another client has done something
@@ -40,33 +40,36 @@ func (m *misses) again(ctx context.Context, stored Item) error {
 	return pause(ctx, rand.N(min(time.Duration(m.count)*time.Millisecond, maxWait)))
 }
 
-// PopItem implements [Session]: it removes the newest readable item, and returns
-// it. It never removes an item that it cannot authenticate: a wrong key does not
-// destroy a history.
+// PopItem implements [Session]: it removes the newest readable item, and
+// returns it. It never removes an item that it cannot authenticate: a wrong key
+// does not destroy a history.
 //
 // Over a store that is a [Rewriter], the item is removed from its place, and
-// nothing else is, whatever lies above it. If no item is readable, PopItem returns
-// nil. If the newest readable item is plaintext and an undecryptable or malformed
-// item lies above it, PopItem removes nothing and returns [ErrUndecryptable] or
-// [ErrMalformed]. The key may be wrong, and plaintext proves nothing.
+// nothing else is, whatever lies above it. If no item is readable, PopItem
+// returns nil. If the newest readable item is plaintext and an undecryptable or
+// malformed item lies above it, PopItem removes nothing and returns
+// [ErrUndecryptable] or [ErrMalformed]. The key may be wrong, and plaintext
+// proves nothing.
 //
-// A store that has only the methods of Session can remove nothing but its newest
-// item:
+// A store that has only the methods of Session can remove nothing but its
+// newest item:
 //
-//   - If only expired items lie above the newest readable one, PopItem removes those
-//     too, and does so even if it then fails: this is the one error that may come
-//     with a change.
+//   - If only expired items lie above the newest readable one, PopItem removes
+//     those too, and does so even if it then fails: this is the one error that
+//     may come with a change.
 //   - If an item lies at the end that is neither readable nor expired, PopItem
-//     removes nothing and returns an error that wraps errors.ErrUnsupported and the
-//     reason.
-//   - If there are no items, or only expired ones, it removes nothing and returns nil.
+//     removes nothing and returns an error that wraps errors.ErrUnsupported and
+//     the reason.
+//   - If there are no items, or only expired ones, it removes nothing and
+//     returns nil.
 //
-// Over such a store PopItem looks before every pop, and calls on one handle take
-// turns. Between handles and processes a race remains: an item that another client
-// adds between look and pop is popped instead. If that item is not readable,
-// PopItem adds it to the end again. A process that dies at that moment loses it,
-// and so does a store that fails then, which the error says. If another client
-// clears the session at that moment, the item comes back after it.
+// Over such a store PopItem looks before every pop, and calls on one handle
+// take turns. Between handles and processes a race remains: an item that
+// another client adds between look and pop is popped instead. If that item is
+// not readable, PopItem adds it to the end again. A process that dies at that
+// moment loses it, and so does a store that fails then, which the error says.
+// If another client clears the session at that moment, the item comes back
+// after it.
 func (s *EncryptedSession) PopItem(ctx context.Context) (Item, error) {
 	c := s.begin("PopItem")
 	item, err := s.popItem(ctx, &c)
@@ -84,7 +87,8 @@ func (s *EncryptedSession) popItem(ctx context.Context, c *call) (Item, error) {
 	return item, err
 }
 
-// popInPlace pops through Rewriter. If another client was faster, it looks again.
+// popInPlace pops through Rewriter. If another client was faster, it looks
+// again.
 func (s *EncryptedSession) popInPlace(ctx context.Context, c *call) (Item, error) {
 	var missed misses
 	for {
@@ -210,10 +214,10 @@ func (s *EncryptedSession) popIfKnown(ctx context.Context, keys *keyset, expecte
 	return judged{}, nil
 }
 
-// putBackTimeout is how long a store may take to take back an item that should not
-// have been popped, even if the caller does not want to wait any longer.
+// putBackTimeout is how long a store may take to take back an item that should
+// not have been popped, even if the caller does not want to wait any longer.
 const putBackTimeout = 10 * time.Second
 
-// removable reports whether an item may be popped if popping is all that the store
-// can do.
+// removable reports whether an item may be popped if popping is all that the
+// store can do.
 func removable(j judged) bool { return readable(j) || expired(j) }

@@ -22,17 +22,17 @@ type look struct {
 var errNoRewriter = fmt.Errorf("%w: store is not a Rewriter", errors.ErrUnsupported)
 
 // walk goes over the stored items in one pass of the store's RewriteItems, and
-// returns how many were changed. edit gets each batch as it is stored and, one by one
-// as it asks for them, the items in it. An error of edit ends the pass, leaves its
-// batch alone, and is returned. Over a store that cannot rewrite, the error is an
-// errNoRewriter and edit was not called.
+// returns how many were changed. edit gets each batch as it is stored and, one
+// by one as it asks for them, the items in it. An error of edit ends the pass,
+// leaves its batch alone, and is returned. Over a store that cannot rewrite,
+// the error is an errNoRewriter and edit was not called.
 //
 // If the walk is careful, it asks for the keys again before another batch, and
 // pauses for as long as the last one took, if that was changed, for the sake of
 // other clients.
 //
-// The first undecryptable or malformed item is the barrier. With a wrong key every
-// envelope looks undecryptable, so plaintext below the barrier must stay.
+// The first undecryptable or malformed item is the barrier. With a wrong key
+// every envelope looks undecryptable, so plaintext below the barrier must stay.
 func (s *EncryptedSession) walk(ctx context.Context, c *call, first int, careful bool, edit func(stored []Item, looks iter.Seq[look]) (new []Item, more bool, err error)) (int, error) {
 	store := s.store()
 	rewriter, ok := store.(Rewriter)
@@ -98,7 +98,8 @@ func (s *EncryptedSession) walk(ctx context.Context, c *call, first int, careful
 }
 
 // operate puts in the place of each stored item what decide returns for it: the
-// stored bytes, which leave it as it is, another item, or nil, which removes it.
+// stored bytes, which leave it as it is, another item, or nil, which removes
+// it.
 func (s *EncryptedSession) operate(ctx context.Context, c *call, decide func(look) (Item, error)) (int, error) {
 	if err := s.prepare(ctx, c); err != nil {
 		return 0, err
@@ -122,9 +123,9 @@ func (s *EncryptedSession) operate(ctx context.Context, c *call, decide func(loo
 	})
 }
 
-// pause gives other clients the time that a batch has taken from them: a store may
-// lock them all out meanwhile, as SQLite does, and let none of them in between two
-// batches that follow at once.
+// pause gives other clients the time that a batch has taken from them: a store
+// may lock them all out meanwhile, as SQLite does, and let none of them in
+// between two batches that follow at once.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -136,24 +137,25 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Rekey seals every item that an older key opens again under the current key, with
-// the same payload and the same time of sealing, expired items included. It
-// returns how many. It leaves plaintext alone.
+// Rekey seals every item that an older key opens again under the current key,
+// with the same payload and the same time of sealing, expired items included.
+// It returns how many. It leaves plaintext alone.
 //
-// Items that no key opens, unless they are older than the TTL, and malformed ones
-// are left too; if there are any, Rekey finishes its work and returns a
+// Items that no key opens, unless they are older than the TTL, and malformed
+// ones are left too; if there are any, Rekey finishes its work and returns a
 // [*SkippedError] that counts them. Do not retire a key then.
 //
-// Rekey is safe beside readers, writers and another Rekey, and can be broken off at
-// any time and run again: it replaces an item only if that is still as it was. It
-// leaves items that others add under an old key meanwhile for the next run; [EncryptedSession.Audit]
-// tells whether one is needed. It works in batches, with a pause after each that is
-// as long as the batch took. If the current key changes between two batches, it
-// stops with [ErrKeyChanged]. The count is of changed items, also with an error.
+// Rekey is safe beside readers, writers and another Rekey, and can be broken
+// off at any time and run again: it replaces an item only if that is still as
+// it was. It leaves items that others add under an old key meanwhile for the
+// next run; [EncryptedSession.Audit] tells whether one is needed. It works in
+// batches, with a pause after each that is as long as the batch took. If the
+// current key changes between two batches, it stops with [ErrKeyChanged]. The
+// count is of changed items, also with an error.
 //
 // Rekey needs a store that is a [Rewriter], and otherwise returns an error that
-// wraps errors.ErrUnsupported. Do not run it while a Python service reads with the
-// old key: that would delete every item that it cannot read.
+// wraps errors.ErrUnsupported. Do not run it while a Python service reads with
+// the old key: that would delete every item that it cannot read.
 func (s *EncryptedSession) Rekey(ctx context.Context) (int, error) {
 	c := s.begin("Rekey")
 	var skipped SkippedError
@@ -174,17 +176,17 @@ func (s *EncryptedSession) Rekey(ctx context.Context) (int, error) {
 }
 
 // SealPlaintext seals every stored item that is not encrypted, as of now, and
-// returns how many. It is for the migration of a store that held plaintext, and it
-// makes legitimate whatever lies there: run it once, while everybody who can write
-// to the database is trusted. Plaintext has no age; from now on these items have
-// one, and expire with the TTL of each reader.
+// returns how many. It is for the migration of a store that held plaintext, and
+// it makes legitimate whatever lies there: run it once, while everybody who can
+// write to the database is trusted. Plaintext has no age; from now on these
+// items have one, and expire with the TTL of each reader.
 //
-// If the session holds an envelope that no key opens, and none that the current key
-// opens, SealPlaintext changes nothing and returns an [ErrUndecryptable]: the key
-// is likely to be wrong. It leaves malformed items, and plaintext that lies below an
-// undecryptable or malformed item, and returns a [*SkippedError] that counts them.
-// [WithUnreadableHistory] turns both off, so that plaintext below such an item is
-// sealed too.
+// If the session holds an envelope that no key opens, and none that the current
+// key opens, SealPlaintext changes nothing and returns an [ErrUndecryptable]:
+// the key is likely to be wrong. It leaves malformed items, and plaintext that
+// lies below an undecryptable or malformed item, and returns a [*SkippedError]
+// that counts them. [WithUnreadableHistory] turns both off, so that plaintext
+// below such an item is sealed too.
 //
 // It reads the session twice. For the rest it works, and fails, like
 // [EncryptedSession.Rekey].
@@ -232,17 +234,18 @@ func (s *EncryptedSession) ownHistory(ctx context.Context, c *call) error {
 	return err
 }
 
-// Purge removes every authentic item that was sealed longer ago than age, whatever
-// the TTL, and returns how many. It removes nothing else: no plaintext, and no
-// undecryptable item. If an undecryptable item claims to be older than age, Purge
-// finishes its work and returns a [*SkippedError] that counts such items.
+// Purge removes every authentic item that was sealed longer ago than age,
+// whatever the TTL, and returns how many. It removes nothing else: no
+// plaintext, and no undecryptable item. If an undecryptable item claims to be
+// older than age, Purge finishes its work and returns a [*SkippedError] that
+// counts such items.
 //
 // Age is counted as for the TTL, so that a Purge by the TTL removes the expired
-// items. It is in whole seconds, 0 or more; anything else is an error. 0 does not
-// turn it off: it removes every item but those of this very second.
+// items. It is in whole seconds, 0 or more; anything else is an error. 0 does
+// not turn it off: it removes every item but those of this very second.
 //
-// For the rest Purge works, and fails, like [EncryptedSession.Rekey]. Removed items
-// may remain in database files, logs and backups.
+// For the rest Purge works, and fails, like [EncryptedSession.Rekey]. Removed
+// items may remain in database files, logs and backups.
 func (s *EncryptedSession) Purge(ctx context.Context, age time.Duration) (int, error) {
 	c := s.begin("Purge")
 	if age < 0 || age%time.Second != 0 {
@@ -264,18 +267,18 @@ func (s *EncryptedSession) Purge(ctx context.Context, age time.Duration) (int, e
 }
 
 // DeleteItems removes every item for which match returns true, and returns how
-// many. It is for erasure, such as "everything that this person said": match sees
-// every authentic item once, newest first, expired ones too, and under
-// [WithPlaintext] the plaintext above the first undecryptable or malformed item.
-// match runs in the caller's goroutine with no lock held. It may keep the item. It
-// does not see items that are added meanwhile.
+// many. It is for erasure, such as "everything that this person said": match
+// sees every authentic item once, newest first, expired ones too, and under
+// [WithPlaintext] the plaintext above the first undecryptable or malformed
+// item. match runs in the caller's goroutine with no lock held. It may keep the
+// item. It does not see items that are added meanwhile.
 //
-// If there are items that match did not see (undecryptable and malformed ones, and
-// plaintext), DeleteItems finishes its work and returns a [*SkippedError] that
-// counts them: the erasure is not complete.
+// If there are items that match did not see (undecryptable and malformed ones,
+// and plaintext), DeleteItems finishes its work and returns a [*SkippedError]
+// that counts them: the erasure is not complete.
 //
-// For the rest DeleteItems works, and fails, like [EncryptedSession.Rekey]. Deleted
-// items may remain in database files, logs and backups.
+// For the rest DeleteItems works, and fails, like [EncryptedSession.Rekey].
+// Deleted items may remain in database files, logs and backups.
 func (s *EncryptedSession) DeleteItems(ctx context.Context, match func(Item) bool) (int, error) {
 	c := s.begin("DeleteItems")
 	if match == nil {
@@ -299,13 +302,13 @@ func (s *EncryptedSession) DeleteItems(ctx context.Context, match func(Item) boo
 	return changed, s.end(ctx, &c, skipped.or(err))
 }
 
-// RewriteItems implements [Rewriter], for decorators around this session: edit sees
-// the readable items, and nothing of the others is changed. A replaced item keeps
-// its sealing time; one that was plaintext is sealed as of now. To remove or
-// replace plaintext that lies below an undecryptable or malformed item is an error,
-// as in PopItem. If the current key changes between two batches, RewriteItems stops
-// with [ErrKeyChanged]. Over a store that is not a Rewriter the error wraps
-// errors.ErrUnsupported.
+// RewriteItems implements [Rewriter], for decorators around this session: edit
+// sees the readable items, and nothing of the others is changed. A replaced
+// item keeps its sealing time; one that was plaintext is sealed as of now. To
+// remove or replace plaintext that lies below an undecryptable or malformed
+// item is an error, as in PopItem. If the current key changes between two
+// batches, RewriteItems stops with [ErrKeyChanged]. Over a store that is not a
+// Rewriter the error wraps errors.ErrUnsupported.
 func (s *EncryptedSession) RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (int, error) {
 	c := s.begin("RewriteItems")
 	changed, err := s.rewriteItems(ctx, &c, first, edit)
@@ -353,8 +356,8 @@ func (s *EncryptedSession) rewriteItems(ctx context.Context, c *call, first int,
 	})
 }
 
-// reseal returns what is stored in place of a readable item if edit returns item
-// for it.
+// reseal returns what is stored in place of a readable item if edit returns
+// item for it.
 func (s *EncryptedSession) reseal(c *call, l look, item Item) (Item, error) {
 	switch {
 	case item != nil && bytes.Equal(item, l.payload):

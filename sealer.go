@@ -10,25 +10,27 @@ import (
 	"github.com/fernet/fernet-go"
 )
 
-// maxClockSkew is the number of seconds that a token may be ahead of the clock, as
-// in pyca/cryptography.
+// maxClockSkew is the number of seconds that a token may be ahead of the clock,
+// as in pyca/cryptography.
 const maxClockSkew = 60
 
-// NoExpiry as a TTL means that items are readable whatever their age, even if they
-// were sealed in the future.
+// NoExpiry as a TTL means that items are readable whatever their age, even if
+// they were sealed in the future.
 const NoExpiry time.Duration = -1
 
-// Sealer seals and opens the items of one session, whatever stores them: it turns
-// items into envelopes and back. [EncryptedSession] is made of a Sealer and a
-// [Session]. A Sealer is immutable, safe for concurrent use, and never shows a
-// key, however it is printed. NewSealer makes one; the zero Sealer returns errors.
+// Sealer seals and opens the items of one session, whatever stores them: it
+// turns items into envelopes and back. [EncryptedSession] is made of a Sealer
+// and a [Session]. A Sealer is immutable, safe for concurrent use, and never
+// shows a key, however it is printed. NewSealer makes one; the zero Sealer
+// returns errors.
 type Sealer struct {
 	ttl  time.Duration
 	keys hidden[[]fernet.Key] // those of the session: the current one, then the older ones
 }
 
 // NewSealer returns the Sealer of a session. It seals under the key that is
-// derived from keys.Current and sessionID, and opens with all keys of the keyring.
+// derived from keys.Current and sessionID, and opens with all keys of the
+// keyring.
 //
 // The TTL is in whole seconds, at least one, or [NoExpiry]. The session ID must
 // not be empty, must be UTF-8, and must not hold U+0000.
@@ -68,9 +70,9 @@ func (s *Sealer) check() error {
 	return nil
 }
 
-// Seal returns the envelope of an item, sealed now under the current key. The item
-// is sealed byte for byte, even if it looks like an envelope. An item that is not
-// a JSON object in valid UTF-8 is an [ErrInvalidItem].
+// Seal returns the envelope of an item, sealed now under the current key. The
+// item is sealed byte for byte, even if it looks like an envelope. An item that
+// is not a JSON object in valid UTF-8 is an [ErrInvalidItem].
 func (s *Sealer) Seal(item Item) (sealed Item, err error) {
 	if err = s.check(); err == nil && !ValidItem(item) {
 		err = ErrInvalidItem
@@ -81,8 +83,8 @@ func (s *Sealer) Seal(item Item) (sealed Item, err error) {
 	return sealed, wrap("Seal", err)
 }
 
-// sealAt returns the envelope of a payload, sealed under the current key at a Unix
-// time in seconds.
+// sealAt returns the envelope of a payload, sealed under the current key at a
+// Unix time in seconds.
 func (s *Sealer) sealAt(payload []byte, sealed uint64) (Item, error) {
 	// fernet-go converts the time back to unsigned seconds.
 	token, err := fernet.EncryptAndSignAtTime(payload, &s.keys()[current], time.Unix(int64(sealed), 0))
@@ -92,14 +94,14 @@ func (s *Sealer) sealAt(payload []byte, sealed uint64) (Item, error) {
 	return slices.Concat([]byte(envelopeHead), token, []byte(envelopeTail)), nil
 }
 
-// Open returns the item in an envelope that a key of the Sealer opens. With every
-// error the item is nil. The errors are [ErrExpired] and [ErrFuture] for an
-// authentic envelope, by the TTL and the clock; [ErrUndecryptable]; [ErrMalformed];
-// and [ErrPlaintext] for an item that is not an envelope.
+// Open returns the item in an envelope that a key of the Sealer opens. With
+// every error the item is nil. The errors are [ErrExpired] and [ErrFuture] for
+// an authentic envelope, by the TTL and the clock; [ErrUndecryptable];
+// [ErrMalformed]; and [ErrPlaintext] for an item that is not an envelope.
 //
-// Age is counted as pyca/cryptography counts it, in whole seconds of Unix time: an
-// item has expired if now > sealed + TTL, and is from the future if
-// sealed > now + 60.
+// Age is counted as pyca/cryptography counts it, in whole seconds of Unix time:
+// an item has expired if now > sealed + TTL, and is from the future if sealed >
+// now + 60.
 func (s *Sealer) Open(stored Item) (Item, error) {
 	if err := s.check(); err != nil {
 		return nil, wrap("Open", err)
@@ -111,8 +113,8 @@ func (s *Sealer) Open(stored Item) (Item, error) {
 	return o.payload, nil
 }
 
-// open opens an envelope and judges it. If the error is ErrExpired, ErrFuture or
-// ErrMalformed, the envelope may still be authentic.
+// open opens an envelope and judges it. If the error is ErrExpired, ErrFuture
+// or ErrMalformed, the envelope may still be authentic.
 func (s *Sealer) open(stored Item, now uint64) (opened, error) {
 	o, err := s.authenticate(stored)
 	if err == nil {
@@ -121,11 +123,12 @@ func (s *Sealer) open(stored Item, now uint64) (opened, error) {
 	return o, err
 }
 
-// Reseal returns the payload of an envelope that an older key opens, sealed under
-// the current key with the time of the old envelope, and true. If the current key
-// opens the envelope, Reseal returns a copy of it and false. It ignores the age,
-// and an authentic payload need not be JSON. The errors are [ErrUndecryptable],
-// [ErrMalformed] and [ErrPlaintext]; with each, sealed is nil.
+// Reseal returns the payload of an envelope that an older key opens, sealed
+// under the current key with the time of the old envelope, and true. If the
+// current key opens the envelope, Reseal returns a copy of it and false. It
+// ignores the age, and an authentic payload need not be JSON. The errors are
+// [ErrUndecryptable], [ErrMalformed] and [ErrPlaintext]; with each, sealed is
+// nil.
 func (s *Sealer) Reseal(stored Item) (sealed Item, changed bool, err error) {
 	if err := s.check(); err != nil {
 		return nil, false, wrap("Reseal", err)
@@ -147,16 +150,16 @@ type opened struct {
 	key     int    // current, older than that, or noKey
 }
 
-// Which key has opened an item: the current one, an older one by its place behind
-// that, or none.
+// Which key has opened an item: the current one, an older one by its place
+// behind that, or none.
 const (
 	current = 0
 	noKey   = -1
 )
 
 // authenticate opens an envelope whatever its age and payload. Its errors are
-// ErrUndecryptable, with which the time of the token is returned, ErrMalformed and
-// ErrPlaintext.
+// ErrUndecryptable, with which the time of the token is returned, ErrMalformed
+// and ErrPlaintext.
 func (s *Sealer) authenticate(stored Item) (opened, error) {
 	token, err := parseEnvelope(stored)
 	if err != nil {
@@ -170,7 +173,8 @@ func (s *Sealer) authenticate(stored Item) (opened, error) {
 	return opened{payload: payload, sealed: sealed, key: key}, nil
 }
 
-// judge returns ErrExpired, ErrFuture, ErrMalformed or nil for an authentic item.
+// judge returns ErrExpired, ErrFuture, ErrMalformed or nil for an authentic
+// item.
 func (s *Sealer) judge(o opened, now uint64) error {
 	switch {
 	case s.ttl != NoExpiry && inFuture(o.sealed, now):
@@ -188,8 +192,8 @@ func (s *Sealer) expired(sealed, now uint64) bool {
 	return s.ttl != NoExpiry && olderThan(sealed, now, s.ttl)
 }
 
-// The times below are Unix times in whole seconds, as tokens have them. That of a
-// token can be any number, so that sums would overflow.
+// The times below are Unix times in whole seconds, as tokens have them. That of
+// a token can be any number, so that sums would overflow.
 
 func unixTime(t time.Time) uint64 { return uint64(max(t.Unix(), 0)) }
 

@@ -22,34 +22,35 @@ type Item = json.RawMessage
 // given, and does not keep them after it returns. Slices that it returns belong
 // to the caller, who may change them. If the context is done, a method changes
 // nothing and returns the context's error (errors.Is finds it). A method that
-// returns an error has changed nothing; only if a connection breaks in the middle
-// of a commit may the outcome be open.
+// returns an error has changed nothing; only if a connection breaks in the
+// middle of a commit may the outcome be open.
 //
 // Two different session IDs are two sessions that never see each other's items,
-// even if the IDs differ only by case, accents, Unicode normal form or a trailing
-// space. A store that cannot hold an ID returns an error from every method; it
-// never stores under another ID.
+// even if the IDs differ only by case, accents, Unicode normal form or a
+// trailing space. A store that cannot hold an ID returns an error from every
+// method; it never stores under another ID.
 type Session interface {
 	// SessionID returns the ID of the session. It never changes.
 	SessionID() string
 
 	// GetItems returns the newest limit items of the session in the order in
-	// which they were added, so that the newest comes last. A limit of 0 or less
-	// means all items. It returns fewer items than limit only if there are no
-	// more: a store must not cap the number by itself. A session without items,
-	// or one that nobody has written to yet, gives an empty slice and no error.
-	// Items come back as JSON equal to the added JSON: a store may change white
-	// space and the order of members, but not the value of a number.
+	// which they were added, so that the newest comes last. A limit of 0 or
+	// less means all items. It returns fewer items than limit only if there are
+	// no more: a store must not cap the number by itself. A session without
+	// items, or one that nobody has written to yet, gives an empty slice and no
+	// error. Items come back as JSON equal to the added JSON: a store may
+	// change white space and the order of members, but not the value of a
+	// number.
 	GetItems(ctx context.Context, limit int) ([]Item, error)
 
 	// AddItems appends items to the session in the order given: all of them or,
 	// with an error, none. Items of concurrent calls are not mixed with one
-	// another. An item that is not JSON is an error; a store may be stricter and
-	// refuse whatever [ValidItem] refuses. To add no items is no error.
+	// another. An item that is not JSON is an error; a store may be stricter
+	// and refuse whatever [ValidItem] refuses. To add no items is no error.
 	AddItems(ctx context.Context, items ...Item) error
 
-	// PopItem removes the newest item and returns it. It returns nil and no error
-	// if there is none. Under concurrent calls each item comes back once.
+	// PopItem removes the newest item and returns it. It returns nil and no
+	// error if there is none. Under concurrent calls each item comes back once.
 	PopItem(ctx context.Context) (Item, error)
 
 	// ClearSession removes all items of the session, which can be used again
@@ -57,16 +58,16 @@ type Session interface {
 	ClearSession(ctx context.Context) error
 }
 
-// Rewriter is an optional capability of a Session: one pass over what is stored,
-// newest first, that can change items in their places. [EncryptedSession] needs
-// it to remove an item from below others, and for Rekey, SealPlaintext, Purge
-// and DeleteItems. RewriteItems follows the rules of [Session] for concurrency,
-// contexts, errors and slice ownership.
+// Rewriter is an optional capability of a Session: one pass over what is
+// stored, newest first, that can change items in their places.
+// [EncryptedSession] needs it to remove an item from below others, and for
+// Rekey, SealPlaintext, Purge and DeleteItems. RewriteItems follows the rules
+// of [Session] for concurrency, contexts, errors and slice ownership.
 //
 // A decorator implements Rewriter by forwarding to its store, and returns an
-// error that wraps errors.ErrUnsupported if that store is not a Rewriter. Beware
-// of embedding: a type that embeds a Rewriter is one too, and EncryptedSession
-// then pops through its RewriteItems, not its PopItem.
+// error that wraps errors.ErrUnsupported if that store is not a Rewriter.
+// Beware of embedding: a type that embeds a Rewriter is one too, and
+// EncryptedSession then pops through its RewriteItems, not its PopItem.
 type Rewriter interface {
 	// RewriteItems hands the stored items to edit in batches, and changes each
 	// batch as edit says.
@@ -75,25 +76,26 @@ type Rewriter interface {
 	//     once, newest first; so do the items within a batch. Items that are
 	//     added after the start do not.
 	//  2. The first batch has at most first items; a first below 1 counts as 1.
-	//     Later batches have at most 1,000 items, and end once they reach 1 MiB.
-	//     A store should begin small and double, since a pop often ends early.
-	//     There are no empty batches: over an empty session edit is not called.
-	//  3. If edit returns a nil new, the batch stays as it is. Otherwise new has
-	//     the length of stored: new[i] with equal bytes leaves stored[i] alone,
-	//     nil removes it, and any other item takes its place and keeps its time.
-	//     A new of another length, or a new[i] that AddItems would refuse, is an
-	//     error.
+	//     Later batches have at most 1,000 items, and end once they reach 1
+	//     MiB. A store should begin small and double, since a pop often ends
+	//     early. There are no empty batches: over an empty session edit is not
+	//     called.
+	//  3. If edit returns a nil new, the batch stays as it is. Otherwise new
+	//     has the length of stored: new[i] with equal bytes leaves stored[i]
+	//     alone, nil removes it, and any other item takes its place and keeps
+	//     its time. A new of another length, or a new[i] that AddItems would
+	//     refuse, is an error.
 	//  4. An item changes only if its row still holds the bytes that edit saw.
 	//     Other items are passed over and not counted. Rows are compared by
-	//     identity, then by content: an equal item elsewhere is another item. (A
-	//     store without row IDs may take the nearest equal item below for the
-	//     row, if other clients have moved the positions.)
+	//     identity, then by content: an equal item elsewhere is another item.
+	//     (A store without row IDs may take the nearest equal item below for
+	//     the row, if other clients have moved the positions.)
 	//  5. A batch is one atomic step. After an error its batch is unchanged,
 	//     earlier batches stay changed, and the result counts these.
 	//  6. edit runs in the caller's goroutine. The store holds no lock, no
-	//     transaction and no connection meanwhile, so edit may sleep and may use
-	//     the session. It must not keep or change stored. The store may retry a
-	//     change, but never calls edit twice for one batch.
+	//     transaction and no connection meanwhile, so edit may sleep and may
+	//     use the session. It must not keep or change stored. The store may
+	//     retry a change, but never calls edit twice for one batch.
 	//  7. The store checks the context before each batch. If edit returns more
 	//     as false, the pass ends after this batch.
 	//  8. A store that cannot rewrite returns an error that wraps
@@ -104,8 +106,8 @@ type Rewriter interface {
 }
 
 // SessionInfo describes a session in the listing of a store. The times are the
-// store's own, and zero if it does not know them. Whoever can write to the store
-// can change them.
+// store's own, and zero if it does not know them. Whoever can write to the
+// store can change them.
 type SessionInfo struct {
 	ID                   string
 	CreatedAt, UpdatedAt time.Time

@@ -7,26 +7,26 @@ import (
 	"reflect"
 )
 
-// TypedSession is a view of a [Session] whose items are decoded into T and encoded
-// from T with encoding/json. It holds nothing but the Session: copies are the same
-// view, and it is as safe for concurrent use as the Session is. The zero
-// TypedSession returns errors.
+// TypedSession is a view of a [Session] whose items are decoded into T and
+// encoded from T with encoding/json. It holds nothing but the Session: copies
+// are the same view, and it is as safe for concurrent use as the Session is.
+// The zero TypedSession returns errors.
 //
-// The items of the OpenAI Go SDK are unions that encoding/json alone cannot decode,
-// or loses parts of. For them there is the module
+// The items of the OpenAI Go SDK are unions that encoding/json alone cannot
+// decode, or loses parts of. For them there is the module
 // github.com/encsession/encsession/openaisession.
 //
-// Members that T does not hold are lost if an item is decoded and added again. For
-// items that other programs write, choose a T that keeps unknown members, such as
-// [Item] or map[string]json.RawMessage; map[string]any rounds large integers. One
-// item that T cannot take fails the whole read; read the Session itself to see the
-// others.
+// Members that T does not hold are lost if an item is decoded and added again.
+// For items that other programs write, choose a T that keeps unknown members,
+// such as [Item] or map[string]json.RawMessage; map[string]any rounds large
+// integers. One item that T cannot take fails the whole read; read the Session
+// itself to see the others.
 type TypedSession[T any] struct {
 	session Session
 }
 
-// Typed returns a view of s whose items are values of T. T must encode to a JSON
-// object.
+// Typed returns a view of s whose items are values of T. T must encode to a
+// JSON object.
 func Typed[T any](s Session) TypedSession[T] {
 	if isNil(s) {
 		return TypedSession[T]{}
@@ -34,15 +34,15 @@ func Typed[T any](s Session) TypedSession[T] {
 	return TypedSession[T]{session: s}
 }
 
-// SessionID returns the ID of the session, and the empty string if Typed was given
-// a nil Session.
+// SessionID returns the ID of the session, and the empty string if Typed was
+// given a nil Session.
 func (t TypedSession[T]) SessionID() string {
 	return t.store().SessionID()
 }
 
-// GetItems returns the newest limit items, oldest first; all of them if limit is 0
-// or less. An item that cannot be decoded into T is a [*DecodeError], and no items
-// are returned.
+// GetItems returns the newest limit items, oldest first; all of them if limit
+// is 0 or less. An item that cannot be decoded into T is a [*DecodeError], and
+// no items are returned.
 func (t TypedSession[T]) GetItems(ctx context.Context, limit int) ([]T, error) {
 	items, err := t.store().GetItems(ctx, limit)
 	if err != nil {
@@ -57,7 +57,8 @@ func (t TypedSession[T]) GetItems(ctx context.Context, limit int) ([]T, error) {
 	return values, nil
 }
 
-// AddItems encodes all values and then adds them in one call: all of them or none.
+// AddItems encodes all values and then adds them in one call: all of them or
+// none.
 func (t TypedSession[T]) AddItems(ctx context.Context, values ...T) error {
 	items := make([]Item, len(values))
 	for i, value := range values {
@@ -70,8 +71,8 @@ func (t TypedSession[T]) AddItems(ctx context.Context, values ...T) error {
 	return t.store().AddItems(ctx, items...)
 }
 
-// PopItem removes the newest item and returns it, or nil if there is none. If the
-// removed item cannot be decoded into T, the error is a [*DecodeError] that
+// PopItem removes the newest item and returns it, or nil if there is none. If
+// the removed item cannot be decoded into T, the error is a [*DecodeError] that
 // carries it, so that it is not lost.
 func (t TypedSession[T]) PopItem(ctx context.Context) (*T, error) {
 	item, err := t.store().PopItem(ctx)
@@ -105,10 +106,10 @@ func decode[T any](item Item, value *T, position int) error {
 	return nil
 }
 
-// DecodeError is returned by TypedSession.GetItems and TypedSession.PopItem for an
-// item that cannot be decoded into the type of the view. Printed in any way, it
-// names the position of the item, counted from the newest, which is 0, and the
-// type. It shows neither the item nor the cause, which may quote the item.
+// DecodeError is returned by TypedSession.GetItems and TypedSession.PopItem for
+// an item that cannot be decoded into the type of the view. Printed in any way,
+// it names the position of the item, counted from the newest, which is 0, and
+// the type. It shows neither the item nor the cause, which may quote the item.
 type DecodeError struct {
 	position int
 	typ      string
@@ -121,8 +122,8 @@ func (e DecodeError) Error() string {
 	return fmt.Sprintf("encsession: item %d from the newest cannot be decoded into %s", e.position, e.typ)
 }
 
-// Item returns the item, which PopItem has removed from the session. It belongs to
-// the caller.
+// Item returns the item, which PopItem has removed from the session. It belongs
+// to the caller.
 func (e DecodeError) Item() Item {
 	if e.item == nil {
 		return nil
@@ -138,8 +139,8 @@ func (e DecodeError) Unwrap() error {
 	return e.err()
 }
 
-// encodeError is an error of encoding/json without its text, which may quote the
-// value.
+// encodeError is an error of encoding/json without its text, which may quote
+// the value.
 type encodeError struct {
 	index int
 	typ   string

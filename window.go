@@ -10,8 +10,8 @@ import (
 )
 
 // judged is a stored item and the judgement of a read: it is readable if err is
-// nil, and then the payload is the item that a read returns. An item that has not
-// been judged yet has neither.
+// nil, and then the payload is the item that a read returns. An item that has
+// not been judged yet has neither.
 type judged struct {
 	opened
 	stored Item
@@ -28,8 +28,8 @@ func (j judged) plaintext() bool {
 	return j.key == noKey && (j.err == nil || errors.Is(j.err, ErrPlaintext))
 }
 
-// judge judges an item of the store. A readable item that is not encrypted is its
-// own payload.
+// judge judges an item of the store. A readable item that is not encrypted is
+// its own payload.
 func (s *EncryptedSession) judge(keys *keyset, stored Item, now uint64) judged {
 	o, err := keys.sealer.open(stored, now)
 	if s.plaintext && errors.Is(err, ErrPlaintext) {
@@ -41,13 +41,14 @@ func (s *EncryptedSession) judge(keys *keyset, stored Item, now uint64) judged {
 	return judged{opened: o, stored: stored, err: err}
 }
 
-// newest judges stored items, newest first, until count has been true limit times;
-// all of them if limit is 0 or less. The result is in that order.
+// newest judges stored items, newest first, until count has been true limit
+// times; all of them if limit is 0 or less. The result is in that order.
 //
-// It reads the store in windows, each more than twice as long as the one before. A
-// longer window begins with the items of the shorter one, unless other clients
-// have changed the store, so those are judged once. Under WithStrictReads the
-// first item to be dropped, other than an expired one, is the error.
+// It reads the store in windows, each more than twice as long as the one
+// before. A longer window begins with the items of the shorter one, unless
+// other clients have changed the store, so those are judged once. Under
+// WithStrictReads the first item to be dropped, other than an expired one, is
+// the error.
 func (s *EncryptedSession) newest(ctx context.Context, keys *keyset, limit int, count func(judged) bool) (found []judged, err error) {
 	now := unixTime(time.Now())
 	for window := limit; ; window = wider(window, limit) {
@@ -62,8 +63,8 @@ func (s *EncryptedSession) newest(ctx context.Context, keys *keyset, limit int, 
 		found = make([]judged, 0, len(stored))
 		counted := 0
 		for len(found) < len(stored) {
-			// Each item counts for one at most: at least as many as are missing have
-			// to be judged.
+			// Each item counts for one at most: at least as many as are missing
+			// have to be judged.
 			start, n := len(found), len(stored)-len(found)
 			if limit > 0 {
 				n = min(n, limit-counted)
@@ -93,7 +94,8 @@ func (s *EncryptedSession) newest(ctx context.Context, keys *keyset, limit int, 
 	}
 }
 
-// judging judges the items from position start on that have not been judged yet.
+// judging judges the items from position start on that have not been judged
+// yet.
 type judging struct {
 	s     *EncryptedSession
 	keys  *keyset
@@ -125,9 +127,9 @@ func atPosition(position int, err error) error {
 	return fmt.Errorf("item %d from the newest: %w", position, err)
 }
 
-// wider returns the next window after n: as long again, and a limit more, so that
-// log2(k/limit)+2 windows are enough if the newest k items do not count. It returns
-// 0, which means all, for a window that is too long to count.
+// wider returns the next window after n: as long again, and a limit more, so
+// that log2(k/limit)+2 windows are enough if the newest k items do not count.
+// It returns 0, which means all, for a window that is too long to count.
 func wider(n, limit int) int {
 	if n > (math.MaxInt-limit)/2 {
 		return 0

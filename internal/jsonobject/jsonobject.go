@@ -11,10 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// Valid reports whether b is a JSON object in valid UTF-8, nested no deeper than
-// encoding/json reads. It gives the answer that utf8.Valid and json.Valid give
-// together for an object, in a fraction of the time. The tests prove that by
-// fuzzing. Every read checks every item, so the time matters.
+// Valid reports whether b is a JSON object in valid UTF-8, nested no deeper
+// than encoding/json reads. It gives the answer that utf8.Valid and json.Valid
+// give together for an object, in a fraction of the time. The tests prove that
+// by fuzzing. Every read checks every item, so the time matters.
 func Valid(b []byte) bool {
 	b = skipSpace(b)
 	if !startsWith(b, '{') {
@@ -59,8 +59,8 @@ func unquote(quoted []byte) string {
 // maxDepth is how deep objects and arrays may be nested, as in encoding/json.
 const maxDepth = 10000
 
-// The functions below return the bytes that follow a JSON value at the beginning
-// of b, and whether there is such a value.
+// The functions below return the bytes that follow a JSON value at the
+// beginning of b, and whether there is such a value.
 
 func skipValue(b []byte, depth int) (rest []byte, ok bool) {
 	if len(b) == 0 {
@@ -84,8 +84,8 @@ func skipValue(b []byte, depth int) (rest []byte, ok bool) {
 	return nil, false
 }
 
-// skipMembers calls visit, which may be nil, with the quoted name and the value of
-// each member of an object.
+// skipMembers calls visit, which may be nil, with the quoted name and the value
+// of each member of an object.
 func skipMembers(b []byte, depth int, visit func(name, value []byte)) (rest []byte, ok bool) {
 	if depth == 0 {
 		return nil, false
@@ -175,10 +175,10 @@ func skipString(b []byte) (rest []byte, ok bool) {
 }
 
 // specialBytes looks at eight bytes of a string. It returns 0 if all of them
-// stand for themselves and are ASCII. Otherwise the lowest bit that it returns is
-// the high bit of the first byte that does not: a quote, a backslash, a control
-// character, or a byte beyond ASCII. The bytes above that one may be wrong, for a
-// subtraction borrows from the byte above.
+// stand for themselves and are ASCII. Otherwise the lowest bit that it returns
+// is the high bit of the first byte that does not: a quote, a backslash, a
+// control character, or a byte beyond ASCII. The bytes above that one may be
+// wrong, for a subtraction borrows from the byte above.
 func specialBytes(x uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	quotes := (x ^ ones*'"') - ones
