@@ -19,17 +19,20 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// The benchmarks set a method beside the bare cryptography in it on the same items, turn by turn in one run: GetItems and
-// AddItems beside a loop over fernet-go, New beside HKDF, a KeySource beside a Key. The store is a lendingStore, which
-// copies nothing, so that they measure this package alone.
+// The benchmarks set a method beside the bare cryptography in it on the same
+// items, turn by turn in one run: GetItems and AddItems beside a loop over
+// fernet-go, New beside HKDF, a KeySource beside a Key. The store is a
+// lendingStore, which copies nothing, so that they measure this package alone.
 //
 //	go test -run '^$' -bench . -cpu 1,2 .
 //
-// ns/op is the time of the method, bare-ns/op that of the bare loop, which runs on one core, and ratio the median of the
-// ratios of the turns. Machines are noisy: trust the ratio. `go run ./compare` sets more beside one another.
+// ns/op is the time of the method, bare-ns/op that of the bare loop, which runs
+// on one core, and ratio the median of the ratios of the turns. Machines are
+// noisy: trust the ratio. `go run ./compare` sets more beside one another.
 
-// lendingStore is a store that copies nothing and takes no time. What it returns is its own, so it is not a Session for
-// anybody who changes that. It is not safe for concurrent use.
+// lendingStore is a store that copies nothing and takes no time. What it
+// returns is its own, so it is not a Session for anybody who changes that. It
+// is not safe for concurrent use.
 type lendingStore struct{ items []encsession.Item }
 
 func (*lendingStore) SessionID() string { return sessionID }
@@ -58,8 +61,8 @@ func (s *lendingStore) ClearSession(context.Context) error {
 	return nil
 }
 
-// benchmarkItems returns messages as an agent stores them: mostly ASCII, with an escape and a character beyond it now
-// and then.
+// benchmarkItems returns messages as an agent stores them: mostly ASCII, with
+// an escape and a character beyond it now and then.
 func benchmarkItems(n, size int) []encsession.Item {
 	const prose = `Your flight leaves at 14:05 from gate B12, and the allowance for hand luggage is 8 kg. There is a café on the left, ` +
 		`behind the security check. Shall I book the seat by the window for you?\n`
@@ -82,8 +85,9 @@ func eachSize(b *testing.B, run func(b *testing.B, items []encsession.Item)) {
 	}
 }
 
-// ballast is what a small server has on its heap anyway. With nothing on it, the garbage collector runs with every call, and
-// takes the time of the second core.
+// ballast is what a small server has on its heap anyway. With nothing on it,
+// the garbage collector runs with every call, and takes the time of the second
+// core.
 const ballast = 64 << 20
 
 // alternate times ours and bare in turn and reports both with their ratio.
@@ -162,8 +166,8 @@ func BenchmarkAddItems(b *testing.B) {
 	})
 }
 
-// BenchmarkGrowth reads sessions of different lengths: all of each, where ns/item should stay the same, and the newest 50
-// of each, where ns/op should.
+// BenchmarkGrowth reads sessions of different lengths: all of each, where
+// ns/item should stay the same, and the newest 50 of each, where ns/op should.
 func BenchmarkGrowth(b *testing.B) {
 	ctx := context.Background()
 	for _, n := range []int{100, 1_000, 10_000, 100_000} {
@@ -185,7 +189,8 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
-// BenchmarkUnreadable reads the newest 50 items of a session in which the newest k have expired: O(k + 50).
+// BenchmarkUnreadable reads the newest 50 items of a session in which the
+// newest k have expired: O(k + 50).
 func BenchmarkUnreadable(b *testing.B) {
 	ctx := context.Background()
 	f := newForger(testIKM(0), sessionID)
@@ -208,7 +213,8 @@ func BenchmarkUnreadable(b *testing.B) {
 	}
 }
 
-// BenchmarkNew sets New beside the derivation of its key. allocs/op counts both.
+// BenchmarkNew sets New beside the derivation of its key. allocs/op counts
+// both.
 func BenchmarkNew(b *testing.B) {
 	store, key, secret := new(lendingStore), testKey(b, 0), testIKM(0)
 	b.ReportAllocs()
@@ -228,8 +234,9 @@ func BenchmarkNew(b *testing.B) {
 	})
 }
 
-// BenchmarkKeySource sets a read and an add of one item with a KeySource that always has the same keyring beside the same
-// with a Key: ratio is what asking and comparing cost.
+// BenchmarkKeySource sets a read and an add of one item with a KeySource that
+// always has the same keyring beside the same with a Key: ratio is what asking
+// and comparing cost.
 func BenchmarkKeySource(b *testing.B) {
 	ctx := context.Background()
 	item := benchmarkItems(1, 1000)[0]
@@ -272,7 +279,8 @@ func BenchmarkKeySource(b *testing.B) {
 	}
 }
 
-// BenchmarkOpenSessions holds many sessions open at once, each with a store of its own, and reports the heap for each.
+// BenchmarkOpenSessions holds many sessions open at once, each with a store of
+// its own, and reports the heap for each.
 func BenchmarkOpenSessions(b *testing.B) {
 	key := testKey(b, 0)
 	for b.Loop() {

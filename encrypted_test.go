@@ -89,7 +89,8 @@ func (s *secretSource) Keys(context.Context, string) (encsession.Keyring, error)
 	return encsession.Keyring{Current: s.key}, nil
 }
 
-// TestPrintingASessionPrintsNeitherStoreNorSource matters while there is plaintext to be migrated.
+// TestPrintingASessionPrintsNeitherStoreNorSource matters while there is
+// plaintext to be migrated.
 func TestPrintingASessionPrintsNeitherStoreNorSource(t *testing.T) {
 	store := mapStore{"only": encsession.Item(`{"passport":"XZ4839201"}`)}
 	source := &secretSource{testKey(t, 0), "open sesame"}
@@ -142,9 +143,10 @@ func TestAnItemThatLooksLikeAnEnvelopeIsSealedLikeAnyOther(t *testing.T) {
 	}
 }
 
-// history makes a store from a word: r readable, o sealed under the older key testKey(1), x expired, f from the future,
-// u undecryptable, m malformed, p plaintext.
-// The i-th letter is item i, the last letter the newest. The clock is that of a synctest bubble.
+// history makes a store from a word: r readable, o sealed under the older key
+// testKey(1), x expired, f from the future, u undecryptable, m malformed, p
+// plaintext. The i-th letter is item i, the last letter the newest. The clock
+// is that of a synctest bubble.
 func history(t testing.TB, word string) *rawStore {
 	t.Helper()
 	now := uint64(time.Now().Unix())
@@ -378,7 +380,8 @@ func TestCancelledContext(t *testing.T) {
 	}
 }
 
-// countdown is a context that is cancelled after it has been asked a number of times, and so in the middle of a loop.
+// countdown is a context that is cancelled after it has been asked a number of
+// times, and so in the middle of a loop.
 type countdown struct {
 	context.Context
 	left int
@@ -418,7 +421,8 @@ func TestZeroEncryptedSession(t *testing.T) {
 	}
 }
 
-// TestTheStoreChangesBetweenTwoWindows has other clients at work while a read widens its window.
+// TestTheStoreChangesBetweenTwoWindows has other clients at work while a read
+// widens its window.
 func TestTheStoreChangesBetweenTwoWindows(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(store *faultyStore)
@@ -524,7 +528,8 @@ func TestABatchIsSealedAsOfOneMoment(t *testing.T) {
 	})
 }
 
-// TestResultsShareNoBytes has the same envelope and the same plaintext twice, in one window and over two.
+// TestResultsShareNoBytes has the same envelope and the same plaintext twice,
+// in one window and over two.
 func TestResultsShareNoBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rp")
@@ -550,7 +555,8 @@ func TestResultsShareNoBytes(t *testing.T) {
 	})
 }
 
-// TestEncryptedInEncrypted wraps one decorator in another, over a Rewriter and over four methods.
+// TestEncryptedInEncrypted wraps one decorator in another, over a Rewriter and
+// over four methods.
 func TestEncryptedInEncrypted(t *testing.T) {
 	for name, store := range map[string]encsession.Session{
 		"Rewriter":     encsession.NewMemorySession(sessionID),
@@ -567,7 +573,8 @@ func TestEncryptedInEncrypted(t *testing.T) {
 			_, err = newSealer(t, testKey(t, 1)).Open(encsession.Item(getItems(t, store, 1)[0]))
 			require.NoError(t, err)
 
-			// What only the inner one can read lies on top: in place it is passed over, by popping it is not.
+			// What only the inner one can read lies on top: in place it is
+			// passed over, by popping it is not.
 			require.NoError(t, inner.AddItems(t.Context(), message("not sealed by the outer one")))
 			item, err := outer.PopItem(t.Context())
 			if name == "Rewriter" {

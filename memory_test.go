@@ -51,7 +51,8 @@ func TestZeroMemorySession(t *testing.T) {
 	require.Equal(t, numberedAll(1), getItems(t, &session, 0))
 }
 
-// TestMemorySessionRewritesRows has equal items, of which each has a fate of its own.
+// TestMemorySessionRewritesRows has equal items, of which each has a fate of
+// its own.
 func TestMemorySessionRewritesRows(t *testing.T) {
 	session := encsession.NewMemorySession(sessionID)
 	a, b, c := numbered(1), numbered(2), numbered(3)
@@ -65,8 +66,9 @@ func TestMemorySessionRewritesRows(t *testing.T) {
 	require.Equal(t, texts([]encsession.Item{c, b, a, b}), getItems(t, session, 0))
 }
 
-// TestMemorySessionPassesOverWhatOthersHaveChanged has edit use the session: another pass replaces an item and removes one,
-// and the newest is popped and added again, which is another row.
+// TestMemorySessionPassesOverWhatOthersHaveChanged has edit use the session:
+// another pass replaces an item and removes one, and the newest is popped and
+// added again, which is another row.
 func TestMemorySessionPassesOverWhatOthersHaveChanged(t *testing.T) {
 	session := encsession.NewMemorySession(sessionID)
 	for i := range 5 {
@@ -180,7 +182,8 @@ func TestAnErrorOfMemorySessionLeavesItsBatch(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// TestMemorySessionKeepsItsBytes changes what an EncryptedSession returned, whose plaintext items are those of the store.
+// TestMemorySessionKeepsItsBytes changes what an EncryptedSession returned,
+// whose plaintext items are those of the store.
 func TestMemorySessionKeepsItsBytes(t *testing.T) {
 	store := encsession.NewMemorySession(sessionID)
 	session := newSession(t, store, testKey(t, 0), encsession.WithPlaintext())
@@ -198,8 +201,8 @@ func TestMemorySessionKeepsItsBytes(t *testing.T) {
 	require.Equal(t, before, getItems(t, store, 0))
 }
 
-// TestMemorySessionSharesNoBytes is for the race detector: what the methods were given and have returned is changed while
-// others read.
+// TestMemorySessionSharesNoBytes is for the race detector: what the methods
+// were given and have returned is changed while others read.
 func TestMemorySessionSharesNoBytes(t *testing.T) {
 	session := encsession.NewMemorySession(sessionID)
 	var wg sync.WaitGroup

@@ -38,7 +38,8 @@ func (l *eventLog) requireOne(t testing.TB) encsession.Event {
 	return event
 }
 
-// calls are the methods that tell observers, each with arguments that do something.
+// calls are the methods that tell observers, each with arguments that do
+// something.
 var calls = map[encsession.Op]func(context.Context, *encsession.EncryptedSession) error{
 	"AddItems": func(ctx context.Context, s *encsession.EncryptedSession) error {
 		return s.AddItems(ctx, numbered(100), numbered(101))
@@ -97,7 +98,8 @@ func drops(reasons ...any) (drops []encsession.Drop) {
 	return drops
 }
 
-// TestACallIsOneEvent has every method at work on a history with something of each kind.
+// TestACallIsOneEvent has every method at work on a history with something of
+// each kind.
 func TestACallIsOneEvent(t *testing.T) {
 	all := drops(0, encsession.ErrFuture, 1, encsession.ErrMalformed, 2, encsession.ErrUndecryptable, 3, encsession.ErrExpired)
 	for _, tt := range []struct {
@@ -164,7 +166,8 @@ func TestACallIsOneEvent(t *testing.T) {
 	}
 }
 
-// TestAnEventHasTheTimeThatTheCallTook has a store whose methods take a second each, and asks for the keys for another.
+// TestAnEventHasTheTimeThatTheCallTook has a store whose methods take a second
+// each, and asks for the keys for another.
 func TestAnEventHasTheTimeThatTheCallTook(t *testing.T) {
 	for op, call := range calls {
 		synctest.Test(t, func(t *testing.T) {
@@ -267,7 +270,8 @@ func TestInvalidArgumentsAreEvents(t *testing.T) {
 	}
 }
 
-// TestAFailedPopTellsOfTheExpiredItemsThatItRemoved is the one call that may fail and have an effect.
+// TestAFailedPopTellsOfTheExpiredItemsThatItRemoved is the one call that may
+// fail and have an effect.
 func TestAFailedPopTellsOfTheExpiredItemsThatItRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rxx")
@@ -290,7 +294,8 @@ func TestAFailedPopTellsOfTheExpiredItemsThatItRemoved(t *testing.T) {
 	})
 }
 
-// TestAFailedReadTellsOfNoDrops has a store that fails at the second window, and a strict read.
+// TestAFailedReadTellsOfNoDrops has a store that fails at the second window,
+// and a strict read.
 func TestAFailedReadTellsOfNoDrops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log eventLog
@@ -322,7 +327,8 @@ func TestSeveralObserversAreToldInOrder(t *testing.T) {
 	require.Equal(t, []string{"first AddItems", "second AddItems", "third AddItems", "first GetItems", "second GetItems", "third GetItems"}, order)
 }
 
-// TestTheEventIsTheLastThingOfACall looks at the store in the observer, and at it again when the call has returned.
+// TestTheEventIsTheLastThingOfACall looks at the store in the observer, and at
+// it again when the call has returned.
 func TestTheEventIsTheLastThingOfACall(t *testing.T) {
 	type key struct{}
 	for op, call := range calls {
@@ -350,7 +356,8 @@ func TestTheEventIsTheLastThingOfACall(t *testing.T) {
 	}
 }
 
-// TestAnObserverMayUseTheSession calls every method from the observer of every method. If a lock were held, it would hang.
+// TestAnObserverMayUseTheSession calls every method from the observer of every
+// method. If a lock were held, it would hang.
 func TestAnObserverMayUseTheSession(t *testing.T) {
 	for op, call := range calls {
 		synctest.Test(t, func(t *testing.T) {
@@ -374,7 +381,8 @@ func TestAnObserverMayUseTheSession(t *testing.T) {
 	}
 }
 
-// TestAnObserverThatPanics reaches the caller with its panic. What the call did is done, and nothing is locked.
+// TestAnObserverThatPanics reaches the caller with its panic. What the call did
+// is done, and nothing is locked.
 func TestAnObserverThatPanics(t *testing.T) {
 	for op, call := range calls {
 		synctest.Test(t, func(t *testing.T) {
@@ -393,7 +401,8 @@ func TestAnObserverThatPanics(t *testing.T) {
 				require.PanicsWithValue(t, "the metrics library is broken", func() { _ = call(t.Context(), session) }, op)
 				require.Empty(t, log.events)
 
-				// A twin without that observer has as many items, of as many that the current key opens.
+				// A twin without that observer has as many items, of as many
+				// that the current key opens.
 				quiet := newSession(t, wrap(twin), rotating(t))
 				_ = call(t.Context(), quiet)
 				panics = false
@@ -466,7 +475,8 @@ func TestEventLogValue(t *testing.T) {
 	}
 }
 
-// logLines runs a read with LogDrops, and returns the lines of a JSON logger that logs everything.
+// logLines runs a read with LogDrops, and returns the lines of a JSON logger
+// that logs everything.
 func logLines(t *testing.T, store encsession.Session, keys encsession.KeySource, opts ...encsession.Option) (lines []map[string]any) {
 	t.Helper()
 	var out bytes.Buffer
@@ -510,7 +520,8 @@ func TestLogDrops(t *testing.T) {
 	require.Nil(t, encsession.LogDrops(nil))
 }
 
-// TestNoEventShowsContentOrKeys prints the events of all methods over a history with content in every kind of item.
+// TestNoEventShowsContentOrKeys prints the events of all methods over a history
+// with content in every kind of item.
 func TestNoEventShowsContentOrKeys(t *testing.T) {
 	const passport = "XZ4839201"
 	content := `{"passport":"` + passport + `"}`

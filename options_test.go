@@ -139,7 +139,8 @@ func TestWithStrictReads(t *testing.T) {
 	require.Equal(t, numberedAll(0), getItems(t, plain, 0), "plaintext passes through a strict read too")
 }
 
-// TestWithUnreadableHistory is about AddItems; SealPlaintext has tests of its own.
+// TestWithUnreadableHistory is about AddItems; SealPlaintext has tests of its
+// own.
 func TestWithUnreadableHistory(t *testing.T) {
 	for word, reason := range map[string]error{"u": encsession.ErrUndecryptable, "p": encsession.ErrPlaintext} {
 		synctest.Test(t, func(t *testing.T) {

@@ -26,7 +26,8 @@ func underProcs(t *testing.T, run func(t *testing.T)) {
 	}
 }
 
-// longItems returns different items that are worth several goroutines, if there are more than a few.
+// longItems returns different items that are worth several goroutines, if there
+// are more than a few.
 func longItems(n int) []Item {
 	items := make([]Item, n)
 	for i := range items {
@@ -43,7 +44,8 @@ func longSession(t *testing.T, store Session, opts ...Option) *EncryptedSession 
 	return session
 }
 
-// napping is work that takes a second for each item. It counts how much of it is done at once.
+// napping is work that takes a second for each item. It counts how much of it
+// is done at once.
 type napping struct {
 	bytes     int
 	now, most *atomic.Int64
@@ -111,7 +113,8 @@ func goroutine() (id int64) {
 	return id
 }
 
-// TestAnErrorStopsAllGoroutines has an error of the caller's goroutine alone, and of the others alone.
+// TestAnErrorStopsAllGoroutines has an error of the caller's goroutine alone,
+// and of the others alone.
 func TestAnErrorStopsAllGoroutines(t *testing.T) {
 	for name, failsHere := range map[string]bool{"in the caller's goroutine": true, "in the others": false} {
 		t.Run(name, func(t *testing.T) {
@@ -134,8 +137,9 @@ func TestAnErrorStopsAllGoroutines(t *testing.T) {
 	}
 }
 
-// TestForEachStopsWithItsContext has work of a second for each item. The context is done in the tenth: the caller's
-// goroutine asks it before the next item, and the others have begun one more by then, at most.
+// TestForEachStopsWithItsContext has work of a second for each item. The
+// context is done in the tenth: the caller's goroutine asks it before the next
+// item, and the others have begun one more by then, at most.
 func TestForEachStopsWithItsContext(t *testing.T) {
 	for _, workers := range []int{1, 2, 7} {
 		synctest.Test(t, func(t *testing.T) {
@@ -239,7 +243,8 @@ func TestTheNumberOfCoresDoesNotShow(t *testing.T) {
 		require.Equal(t, items, got)
 		require.Empty(t, drops)
 
-		// Unreadable items in between: the newest 150 readable ones, and a drop for what was passed over on the way, in order.
+		// Unreadable items in between: the newest 150 readable ones, and a drop
+		// for what was passed over on the way, in order.
 		require.NoError(t, session.ClearSession(t.Context()))
 		var want []Item
 		for i, item := range items {
@@ -272,7 +277,8 @@ func TestTheNumberOfCoresDoesNotShow(t *testing.T) {
 		require.Nil(t, got)
 		require.ErrorContains(t, err, "encsession: GetItems: item 1 from the newest: ")
 
-		// The first of several invalid items is the error, and nothing is stored.
+		// The first of several invalid items is the error, and nothing is
+		// stored.
 		items[150], items[50], items[51] = Item(`1`), Item(`2`), Item(`3`)
 		err = session.AddItems(t.Context(), items...)
 		require.ErrorIs(t, err, ErrInvalidItem)
@@ -283,8 +289,9 @@ func TestTheNumberOfCoresDoesNotShow(t *testing.T) {
 	})
 }
 
-// paceOpenings lets every use of a session's keys, which is once an item, take a millisecond, so that its goroutines go on in
-// step in a bubble of synctest. It counts them.
+// paceOpenings lets every use of a session's keys, which is once an item, take
+// a millisecond, so that its goroutines go on in step in a bubble of synctest.
+// It counts them.
 func paceOpenings(s *EncryptedSession) *atomic.Int64 {
 	opened := countOpenings(s)
 	sealer := s.keys.Load().sealer
@@ -296,7 +303,8 @@ func paceOpenings(s *EncryptedSession) *atomic.Int64 {
 	return opened
 }
 
-// asked is a context that calls ask when it is asked for its error, with the number of that call.
+// asked is a context that calls ask when it is asked for its error, with the
+// number of that call.
 type asked struct {
 	context.Context
 	calls atomic.Int64
@@ -305,7 +313,8 @@ type asked struct {
 
 func (c *asked) Err() error { return c.ask(c.calls.Add(1)) }
 
-// cancelledAfter is a context that is cancelled when it has been asked a number of times.
+// cancelledAfter is a context that is cancelled when it has been asked a number
+// of times.
 func cancelledAfter(ctx context.Context, calls int64) *asked {
 	return &asked{Context: ctx, ask: func(call int64) error {
 		if call > calls {
@@ -338,7 +347,8 @@ func TestACancelledContextStopsWorkSoon(t *testing.T) {
 	})
 }
 
-// TestACancelledContextStoresNothing cancels at every point of AddItems and of a read.
+// TestACancelledContextStoresNothing cancels at every point of AddItems and of
+// a read.
 func TestACancelledContextStoresNothing(t *testing.T) {
 	store := NewMemorySession("user-123")
 	for calls := range int64(4) { // AddItems, its look at the history, sealing, the store
@@ -357,7 +367,8 @@ func TestACancelledContextStoresNothing(t *testing.T) {
 	}
 }
 
-// TestOnlyTheCallersGoroutineRunsTheCallersCode has a context that would notice another goroutine.
+// TestOnlyTheCallersGoroutineRunsTheCallersCode has a context that would notice
+// another goroutine.
 func TestOnlyTheCallersGoroutineRunsTheCallersCode(t *testing.T) {
 	underProcs(t, func(t *testing.T) {
 		session := longSession(t, NewMemorySession("user-123"))
@@ -377,8 +388,9 @@ func TestOnlyTheCallersGoroutineRunsTheCallersCode(t *testing.T) {
 	})
 }
 
-// TestAPanicOfTheContextIsTheCallers has the context panic at an item in the middle. Nothing is stored, and when the panic
-// reaches the caller, no other goroutine is at work any more: they have stopped early.
+// TestAPanicOfTheContextIsTheCallers has the context panic at an item in the
+// middle. Nothing is stored, and when the panic reaches the caller, no other
+// goroutine is at work any more: they have stopped early.
 func TestAPanicOfTheContextIsTheCallers(t *testing.T) {
 	underProcs(t, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -416,8 +428,8 @@ func TestAPanicOfTheContextIsTheCallers(t *testing.T) {
 	})
 }
 
-// BenchmarkParallel opens items of 1 kB with one goroutine and with two, for the sake of parallelBytes: ratio is the time of
-// two to the time of one.
+// BenchmarkParallel opens items of 1 kB with one goroutine and with two, for
+// the sake of parallelBytes: ratio is the time of two to the time of one.
 //
 //	go test -run '^$' -bench Parallel -cpu 2 .
 func BenchmarkParallel(b *testing.B) {

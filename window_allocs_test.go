@@ -15,8 +15,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// TestSmallCallsAllocateLittle holds a call of one item to two allocations beyond those of fernet-go, over a store that
-// allocates nothing.
+// TestSmallCallsAllocateLittle holds a call of one item to two allocations
+// beyond those of fernet-go, over a store that allocates nothing.
 func TestSmallCallsAllocateLittle(t *testing.T) {
 	store := &lendingStore{items: make([]encsession.Item, 0, 3000)}
 	session := newSession(t, store, testKey(t, 0))
@@ -39,7 +39,8 @@ func TestSmallCallsAllocateLittle(t *testing.T) {
 	require.LessOrEqual(t, get, open+2)
 }
 
-// heapAt is a context that measures the heap when it is asked for the last item of a read: then all others are open.
+// heapAt is a context that measures the heap when it is asked for the last item
+// of a read: then all others are open.
 type heapAt struct {
 	context.Context
 	left int
@@ -53,9 +54,10 @@ func (c *heapAt) Err() error {
 	return nil
 }
 
-// TestGetItemsHoldsLittle holds a read to one and a half times the plaintext that it returns, beyond the store's own items
-// and slice. For items below some 400 bytes what is fixed in size, 57 bytes of a token and 80 of a judgement, weighs more
-// than that.
+// TestGetItemsHoldsLittle holds a read to one and a half times the plaintext
+// that it returns, beyond the store's own items and slice. For items below some
+// 400 bytes what is fixed in size, 57 bytes of a token and 80 of a judgement,
+// weighs more than that.
 func TestGetItemsHoldsLittle(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for _, size := range []int{400, 500, 1000, 1024, 2000, 4000, 16000, 64000} {

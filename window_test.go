@@ -13,7 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// countOpenings counts how often a session asks for its keys, which is once an opening.
+// countOpenings counts how often a session asks for its keys, which is once an
+// opening.
 func countOpenings(s *EncryptedSession) *atomic.Int64 {
 	var opened atomic.Int64
 	sealer := s.keys.Load().sealer
@@ -38,8 +39,9 @@ func (s *countingStore) GetItems(ctx context.Context, limit int) ([]Item, error)
 	return items, err
 }
 
-// TestUnreadableItemsCostLittle has the newest items of a long history unreadable. Each of them is opened once, and the
-// store is asked for little more than what is needed, in few reads.
+// TestUnreadableItemsCostLittle has the newest items of a long history
+// unreadable. Each of them is opened once, and the store is asked for little
+// more than what is needed, in few reads.
 func TestUnreadableItemsCostLittle(t *testing.T) {
 	key, err := ParseKey(GenerateKey())
 	require.NoError(t, err)
@@ -75,7 +77,8 @@ func TestUnreadableItemsCostLittle(t *testing.T) {
 	}
 }
 
-// TestAHistoryThatIsUnreadableIsOpenedOnce has fewer readable items than are asked for.
+// TestAHistoryThatIsUnreadableIsOpenedOnce has fewer readable items than are
+// asked for.
 func TestAHistoryThatIsUnreadableIsOpenedOnce(t *testing.T) {
 	key, err := ParseKey(GenerateKey())
 	require.NoError(t, err)
@@ -101,7 +104,8 @@ func TestAHistoryThatIsUnreadableIsOpenedOnce(t *testing.T) {
 	}
 }
 
-// TestEqualItemsAreOpenedOnceEach has one unreadable envelope in the store many times, and one readable.
+// TestEqualItemsAreOpenedOnceEach has one unreadable envelope in the store many
+// times, and one readable.
 func TestEqualItemsAreOpenedOnceEach(t *testing.T) {
 	key, err := ParseKey(GenerateKey())
 	require.NoError(t, err)
@@ -137,7 +141,8 @@ func TestWider(t *testing.T) {
 	require.Equal(t, 0, wider(math.MaxInt, math.MaxInt))
 }
 
-// TestAClockBeforeTheEpoch takes everything for future, rather than for very old.
+// TestAClockBeforeTheEpoch takes everything for future, rather than for very
+// old.
 func TestAClockBeforeTheEpoch(t *testing.T) {
 	s := &Sealer{ttl: time.Hour}
 	clock := unixTime(time.Unix(-10, 0))
