@@ -38,9 +38,9 @@ func (l *eventLog) requireOne(t testing.TB) encsession.Event {
 	return event
 }
 
-// calls are the methods that tell observers, each with arguments that do
+// observedCalls are the methods that tell observers, each with arguments that do
 // something.
-var calls = map[encsession.Op]func(context.Context, *encsession.EncryptedSession) error{
+var observedCalls = map[encsession.Op]func(context.Context, *encsession.EncryptedSession) error{
 	"AddItems": func(ctx context.Context, s *encsession.EncryptedSession) error {
 		return s.AddItems(ctx, numbered(100), numbered(101))
 	},
@@ -149,7 +149,7 @@ func TestACallIsOneEvent(t *testing.T) {
 				}
 				var log eventLog
 				session := newSession(t, store, rotating(t), append(tt.opts, encsession.WithObserver(log.observe))...)
-				err := calls[tt.op](t.Context(), session)
+				err := observedCalls[tt.op](t.Context(), session)
 				require.ErrorIs(t, err, tt.fails)
 				got := log.requireOne(t)
 				require.Len(t, got.Drops, len(tt.want.Drops))
@@ -169,7 +169,7 @@ func TestACallIsOneEvent(t *testing.T) {
 // TestAnEventHasTheTimeThatTheCallTook has a store whose methods take a second
 // each, and asks for the keys for another.
 func TestAnEventHasTheTimeThatTheCallTook(t *testing.T) {
-	for op, call := range calls {
+	for op, call := range observedCalls {
 		synctest.Test(t, func(t *testing.T) {
 			sleep := func() error { time.Sleep(time.Second); return nil }
 			store := stored(t, "rro")
@@ -194,7 +194,7 @@ func TestAnEventHasTheTimeThatTheCallTook(t *testing.T) {
 func TestACallThatFailsIsOneEvent(t *testing.T) {
 	errSource := errors.New("the KMS is gone")
 	broken := func() error { return errBroken }
-	for op, call := range calls {
+	for op, call := range observedCalls {
 		for name, tt := range map[string]struct {
 			cancelled bool
 			source    error
@@ -331,7 +331,7 @@ func TestSeveralObserversAreToldInOrder(t *testing.T) {
 // it again when the call has returned.
 func TestTheEventIsTheLastThingOfACall(t *testing.T) {
 	type key struct{}
-	for op, call := range calls {
+	for op, call := range observedCalls {
 		for name, wrap := range map[string]func(encsession.Session) encsession.Session{
 			"Rewriter":     func(s encsession.Session) encsession.Session { return s },
 			"four methods": func(s encsession.Session) encsession.Session { return fourMethods{s} },
@@ -359,14 +359,14 @@ func TestTheEventIsTheLastThingOfACall(t *testing.T) {
 // TestAnObserverMayUseTheSession calls every method from the observer of every
 // method. If a lock were held, it would hang.
 func TestAnObserverMayUseTheSession(t *testing.T) {
-	for op, call := range calls {
+	for op, call := range observedCalls {
 		synctest.Test(t, func(t *testing.T) {
 			for _, store := range []encsession.Session{stored(t, "rrx"), fourMethods{stored(t, "rrx")}} {
 				var session *encsession.EncryptedSession
 				events := 0
 				session = newSession(t, store, testKey(t, 0), encsession.WithObserver(func(ctx context.Context, _ encsession.Event) {
 					if events++; events == 1 {
-						for _, again := range calls {
+						for _, again := range observedCalls {
 							_ = again(ctx, session)
 						}
 						require.NoError(t, session.ClearSession(ctx))
@@ -374,7 +374,7 @@ func TestAnObserverMayUseTheSession(t *testing.T) {
 					}
 				}))
 				_ = call(t.Context(), session)
-				require.Equal(t, 1+len(calls)+2, events, op)
+				require.Equal(t, 1+len(observedCalls)+2, events, op)
 				require.Equal(t, texts([]encsession.Item{message("from the observer")}), getItems(t, newSession(t, store, testKey(t, 0)), 0))
 			}
 		})
@@ -384,7 +384,7 @@ func TestAnObserverMayUseTheSession(t *testing.T) {
 // TestAnObserverThatPanics reaches the caller with its panic. What the call did
 // is done, and nothing is locked.
 func TestAnObserverThatPanics(t *testing.T) {
-	for op, call := range calls {
+	for op, call := range observedCalls {
 		synctest.Test(t, func(t *testing.T) {
 			for _, wrap := range []func(encsession.Session) encsession.Session{
 				func(s encsession.Session) encsession.Session { return s },
@@ -412,10 +412,10 @@ func TestAnObserverThatPanics(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, want.Items, got.Items, op)
 				require.Equal(t, want.Keys, got.Keys, op)
-				for _, again := range calls { // none of them hangs
+				for _, again := range observedCalls { // none of them hangs
 					_ = again(t.Context(), session)
 				}
-				require.Len(t, log.events, 1+len(calls))
+				require.Len(t, log.events, 1+len(observedCalls))
 			}
 		})
 	}
@@ -581,7 +581,7 @@ func TestNoEventShowsContentOrKeys(t *testing.T) {
 	} {
 		for n := range items {
 			store := &rawStore{MemorySession: encsession.NewMemorySession(sessionID)}
-			for _, call := range calls {
+			for _, call := range observedCalls {
 				store.items = slices.Concat(items[n:], items[:n])
 				session := newSession(t, store, rotating(t), append(slices.Clone(opts), encsession.WithObserver(observe))...)
 				_ = call(t.Context(), session)
