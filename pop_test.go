@@ -186,6 +186,31 @@ func TestTheBarrierOfAPop(t *testing.T) {
 	}
 }
 
+// TestAStrictPopRemovesNothing meets an item that is neither readable nor expired.
+func TestAStrictPopRemovesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for word, want := range map[string]error{
+			"ru": encsession.ErrUndecryptable, "rpx": encsession.ErrPlaintext, "rm": encsession.ErrMalformed, "rf": encsession.ErrFuture, "urx": nil,
+		} {
+			store, log := stored(t, word), dropLog{}
+			before := contents(t, store)
+			for _, asStore := range []encsession.Session{store, fourMethods{store}} {
+				item, err := newSession(t, asStore, testKey(t, 0), encsession.WithStrictReads(), log.option()).PopItem(t.Context())
+				if want == nil { // strict errors are only for items that had to be judged
+					require.NoError(t, err)
+					require.Equal(t, string(numbered(1)), string(item))
+					break
+				}
+				require.Nil(t, item)
+				require.ErrorIs(t, err, want, word)
+				require.ErrorContains(t, err, "from the newest")
+				require.Empty(t, log.drops)
+				require.Equal(t, before, contents(t, store))
+			}
+		}
+	})
+}
+
 // TestOnlyRewriteItemsSaysThatItIsNotSupported has other methods fail with an error that looks the same, and RewriteItems
 // when it has begun.
 func TestOnlyRewriteItemsSaysThatItIsNotSupported(t *testing.T) {
