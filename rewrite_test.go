@@ -887,19 +887,20 @@ func TestOperationsPause(t *testing.T) {
 
 // TestNoPauseAfterABatchWithoutChanges has a slow store, and nothing to do.
 func TestNoPauseAfterABatchWithoutChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newFaultyStore()
-		slow := editedStore{store, func(_ int, new []encsession.Item) error {
-			require.Nil(t, new)
-			time.Sleep(time.Second)
-			return nil
-		}}
-		fill(t, store.MemorySession, 'o', 2500)
-		start := time.Now()
-		_, err := newSession(t, slow, rotated(t)).Rekey(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, 3*time.Second, time.Since(start))
-	})
+	for _, name := range []string{"Rekey", "Purge", "DeleteItems", "RewriteItems"} {
+		synctest.Test(t, func(t *testing.T) {
+			store := newFaultyStore()
+			slow := editedStore{store, func(_ int, new []encsession.Item) error {
+				require.Nil(t, new, name)
+				time.Sleep(time.Second)
+				return nil
+			}}
+			fill(t, store.MemorySession, 'o', 2500)
+			start := time.Now()
+			require.NoError(t, calls[name](newSession(t, slow, rotated(t)), t.Context()))
+			require.Equal(t, 3*time.Second, time.Since(start), name)
+		})
+	}
 }
 
 // TestDeleteItemsIsForErasure removes what one person said, under two keys, expired or not, and nothing else.
