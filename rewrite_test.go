@@ -903,6 +903,23 @@ func TestNoPauseAfterABatchWithoutChanges(t *testing.T) {
 	}
 }
 
+// TestAPauseIsForTheLastBatchAlone has something to do in the newest of three batches.
+func TestAPauseIsForTheLastBatchAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFaultyStore()
+		slow := editedStore{store, func(int, []encsession.Item) error {
+			time.Sleep(time.Second)
+			return nil
+		}}
+		fill(t, store.MemorySession, 'o', 2000)
+		fill(t, store.MemorySession, 'a', 1000)
+		start := time.Now()
+		_, err := newSession(t, slow, rotated(t)).Rekey(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 4*time.Second, time.Since(start), "three batches and one pause")
+	})
+}
+
 // TestDeleteItemsIsForErasure removes what one person said, under two keys, expired or not, and nothing else.
 func TestDeleteItemsIsForErasure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
