@@ -909,9 +909,14 @@ func editing(f func(item encsession.Item) encsession.Item) edit {
 // exchanging returns an edit that puts other items in the place of some. It is
 // given pairs of an item and the one that takes its place.
 func exchanging(oldNew ...encsession.Item) edit {
+	olds := make([]any, len(oldNew))
+	for i := 0; i < len(oldNew); i += 2 {
+		olds[i], _ = decode(oldNew[i])
+	}
 	return editing(func(item encsession.Item) encsession.Item {
+		value, err := decode(item)
 		for i := 0; i < len(oldNew); i += 2 {
-			if equalJSON(item, oldNew[i]) {
+			if err == nil && equalValues(olds[i], value) {
 				return oldNew[i+1]
 			}
 		}

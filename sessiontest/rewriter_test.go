@@ -234,46 +234,6 @@ func handsOutAdded(s *hooked) {
 	}
 }
 
-// countsFromNewest asks for each page by how many items it has seen.
-func countsFromNewest(s *hooked) {
-	s.rewrite = func(ctx context.Context, first int, edit edit) (changed int, err error) {
-		for seen, most := 0, max(first, 1); ; most = 1_000 {
-			items, err := s.MemorySession.GetItems(ctx, 0)
-			if err != nil {
-				return changed, err
-			}
-			if seen >= len(items) {
-				return changed, nil
-			}
-			end := len(items) - seen
-			start := max(end-min(most, 1_000), 0)
-			for size := len(items[start]); start+1 < end && size < maxBatchBytes; size += len(items[start]) {
-				start++
-			}
-			stored := slices.Clone(items[start:end])
-			slices.Reverse(stored)
-			new, more := edit(stored)
-			if new != nil && len(new) != len(stored) || slices.ContainsFunc(new, isBad) {
-				return changed, encsession.ErrInvalidItem
-			}
-			if ctx.Err() != nil {
-				return changed, ctx.Err()
-			}
-			if new != nil {
-				changed += s.swapAt(ctx, end-1, stored, new, near)
-			}
-			left, err := s.MemorySession.GetItems(ctx, 0)
-			if err != nil {
-				return changed, err
-			}
-			seen += len(stored) + min(len(left)-len(items), 0) // less what was removed
-			if !more {
-				return changed, nil
-			}
-		}
-	}
-}
-
 func countsFromOldest(s *hooked) {
 	s.inPieces(func(p *pieces) {
 		p.swap = func(ctx context.Context, below int, stored, new []encsession.Item, _ edit) int {

@@ -61,7 +61,7 @@ func Run(t *testing.T, open func(t *testing.T, sessionID string) encsession.Sess
 //
 // To pass is no proof of good encryption: RunEncrypted finds what is left open, not what is weak.
 //
-// The decorator must refuse items that are not encrypted, as EncryptedSession does under WithoutPlaintext: an altered
+// The decorator must refuse items that are not encrypted, as EncryptedSession does without WithPlaintext: an altered
 // item may look like one.
 //
 // It calls open for a decorator and the store under it, both for the session with the given ID. Called again with

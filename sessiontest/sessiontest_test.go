@@ -104,7 +104,7 @@ func encrypt(t testing.TB, store encsession.Session, key string) *encsession.Enc
 	t.Helper()
 	parsed, err := encsession.ParseKey(key)
 	require.NoError(t, err)
-	s, err := encsession.New(store, parsed, encsession.WithoutPlaintext())
+	s, err := encsession.New(store, parsed)
 	require.NoError(t, err)
 	return s
 }
