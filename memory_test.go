@@ -3,6 +3,7 @@ package encsession_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -240,5 +241,58 @@ func TestMemorySessionSharesNoBytes(t *testing.T) {
 	wg.Wait()
 	for _, item := range getItems(t, session, 0) {
 		require.Contains(t, []string{string(numbered(1)), string(numbered(2))}, item, fmt.Sprintf("%q", item))
+	}
+}
+
+// TestMemorySessionTakesAnyFirst is about first batches larger than a batch can
+// be, of which the next size must not overflow.
+func TestMemorySessionTakesAnyFirst(t *testing.T) {
+	session := encsession.NewMemorySession(sessionID)
+	const n = 2_500
+	for i := range n {
+		require.NoError(t, session.AddItems(t.Context(), numbered(i)))
+	}
+	for _, first := range []int{1_001, math.MaxInt/2 + 1, math.MaxInt} {
+		seen := 0
+		changed, err := session.RewriteItems(t.Context(), first, func(stored []encsession.Item) ([]encsession.Item, bool) {
+			require.LessOrEqual(t, len(stored), 1_000)
+			seen += len(stored)
+			return nil, true
+		})
+		require.NoError(t, err)
+		require.Zero(t, changed)
+		require.Equal(t, n, seen)
+	}
+}
+
+// TestMemorySessionTellsEqualRowsApart is stricter than the suite, which allows
+// for stores without row IDs.
+func TestMemorySessionTellsEqualRowsApart(t *testing.T) {
+	for name, meanwhile := range map[string]func(*encsession.MemorySession){
+		"popped and added again": func(s *encsession.MemorySession) {
+			_, err := s.PopItem(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, s.AddItems(t.Context(), numbered(1)))
+		},
+		"cleared and filled again": func(s *encsession.MemorySession) {
+			require.NoError(t, s.ClearSession(t.Context()))
+			require.NoError(t, s.AddItems(t.Context(), numbered(1), numbered(2), numbered(1)))
+		},
+	} {
+		session := encsession.NewMemorySession(sessionID)
+		require.NoError(t, session.AddItems(t.Context(), numbered(1), numbered(2), numbered(1)))
+		calls := 0
+		changed, err := session.RewriteItems(t.Context(), 1, func(stored []encsession.Item) ([]encsession.Item, bool) {
+			require.Less(t, calls, 2, "%s: new items go to edit", name)
+			calls++
+			if calls > 1 {
+				return nil, true
+			}
+			meanwhile(session)
+			return []encsession.Item{nil}, true
+		})
+		require.NoError(t, err)
+		require.Zero(t, changed, name)
+		require.Equal(t, numberedAll(1, 2, 1), getItems(t, session, 0), name)
 	}
 }
