@@ -598,7 +598,7 @@ func ExampleParseKey() {
 	key, err := encsession.ParseKey(exampleKey + "\n") // as a file ends
 	fmt.Println(key, key.Fingerprint(), err)
 	// Output:
-	// encsession: ParseKey: key is the placeholder ${ENCSESSION_KEY}, which nothing has filled in
+	// encsession: ParseKey: key is the placeholder ${ENCSESSION_KEY}, which nothing has filled in: set the variable
 	// encsession.Key(hidden) ace7e6438602c239 <nil>
 }
 
