@@ -591,14 +591,14 @@ func ExampleSealer() {
 	// opens in another session: false
 }
 
-// A key that was not filled in, or lost a character on its way, is an error.
+// A key with anything too much or too little is an error that says so.
 func ExampleParseKey() {
-	_, err := encsession.ParseKey("${ENCSESSION_KEY}")
+	_, err := encsession.ParseKey(`"` + exampleKey + `"`)
 	fmt.Println(err)
 	key, err := encsession.ParseKey(exampleKey + "\n") // as a file ends
 	fmt.Println(key, key.Fingerprint(), err)
 	// Output:
-	// encsession: ParseKey: key is the placeholder ${ENCSESSION_KEY}, which nothing has filled in: set the variable
+	// encsession: ParseKey: key has quotes in it: remove them
 	// encsession.Key(hidden) ace7e6438602c239 <nil>
 }
 
