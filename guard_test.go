@@ -29,15 +29,15 @@ func guardStore(t testing.TB, word string) *faultyStore {
 
 // guarded is what the design says of the first AddItems over a history of these kinds of items: whether it is refused, and
 // how often it looks at the store before. ring has the keys 0 and 1, and the TTL is 600 s or none.
-func guarded(word string, noExpiry, plaintext, unreadable bool) (refusal error, looks int64) {
+func guarded(word string, noExpiry, plaintext, unreadable bool) (looks int64, refusal error) {
 	newest := word[max(0, len(word)-16):]
 	switch {
 	case unreadable:
-		return nil, 0
+		return 0, nil
 	case word == "", strings.ContainsAny(word[len(word)-1:], "oOfn"):
-		return nil, 1
+		return 1, nil
 	case strings.ContainsAny(newest, "oOfn"): // those that the current key opens
-		return nil, 2
+		return 2, nil
 	}
 	for _, letter := range slices.Backward([]rune(newest)) {
 		decides := "au" // neither expired nor ahead of the clock
@@ -46,15 +46,15 @@ func guarded(word string, noExpiry, plaintext, unreadable bool) (refusal error, 
 		}
 		if strings.ContainsRune(decides, letter) {
 			if letter == 'u' || letter == 'U' {
-				return encsession.ErrUndecryptable, 2
+				return 2, encsession.ErrUndecryptable
 			}
 			break
 		}
 	}
 	if !plaintext && strings.Contains(newest, "p") && !strings.ContainsAny(newest, "aA") {
-		return encsession.ErrPlaintext, 2
+		return 2, encsession.ErrPlaintext
 	}
-	return nil, 2
+	return 2, nil
 }
 
 // readShows says whether a read of all items has seen one that the current key opens, or none at all.
@@ -158,7 +158,7 @@ func TestTheGuardByTheDesign(t *testing.T) {
 				}
 				ring = rotated(t)
 
-				refusal, looks := guarded(word, noExpiry, plaintext, unreadable)
+				looks, refusal := guarded(word, noExpiry, plaintext, unreadable)
 				if read && !changed && readShows(word) {
 					refusal, looks = nil, 0
 				}

@@ -992,6 +992,55 @@ func TestMatchSeesEachItemOnce(t *testing.T) {
 	}
 }
 
+// lendingStore lends its memory to edit, wants it back as it was, and then uses it for something else.
+type lendingStore struct{ *encsession.MemorySession }
+
+func (s lendingStore) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+	changed := false
+	n, err := s.MemorySession.RewriteItems(ctx, first, func(stored []encsession.Item) ([]encsession.Item, bool) {
+		before := texts(stored)
+		new, more := edit(stored)
+		changed = changed || !slices.Equal(before, texts(stored))
+		for i := range new {
+			new[i] = bytes.Clone(new[i])
+		}
+		for _, item := range stored {
+			clear(item)
+		}
+		return new, more
+	})
+	if changed {
+		err = errors.New("edit has changed what it was lent")
+	}
+	return n, err
+}
+
+// TestTheMemoryOfAStoreIsOnlyLent has plaintext and envelopes be kept and changed by those who are shown them.
+func TestTheMemoryOfAStoreIsOnlyLent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := lendingStore{stored(t, "rprp").MemorySession}
+		session := newSession(t, store, testKey(t, 0), encsession.WithPlaintext())
+		var kept []encsession.Item
+		_, err := session.DeleteItems(t.Context(), func(item encsession.Item) bool {
+			kept = append(kept, item)
+			return false
+		})
+		require.NoError(t, err)
+		require.Equal(t, numberedAll(3, 2, 1, 0), texts(kept))
+		_, err = session.DeleteItems(t.Context(), func(item encsession.Item) bool {
+			clear(item)
+			return false
+		})
+		require.NoError(t, err)
+		for i := 3; i >= 2; i-- {
+			item, err := session.PopItem(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, string(numbered(i)), string(item))
+		}
+		require.Equal(t, numberedAll(0, 1), getItems(t, session, 0))
+	})
+}
+
 func TestAPanicOfMatchReachesTheCaller(t *testing.T) {
 	store := stored(t, "rrr")
 	session := newSession(t, store, testKey(t, 0))
