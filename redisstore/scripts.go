@@ -14,11 +14,14 @@ var (
 	popBody string
 	//go:embed replace.lua
 	replaceBody string
+	//go:embed rewrite.lua
+	rewriteBody string
 	//go:embed clear.lua
 	clearBody string
 
 	addScript     = guard + addBody
 	popScript     = guard + popBody
 	replaceScript = guard + replaceBody
+	rewriteScript = guard + rewriteBody
 	clearScript   = guard + clearBody
 )

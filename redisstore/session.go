@@ -85,7 +85,7 @@ func (s *Session) push(ctx context.Context, items []Item) error {
 		}
 		_ = multi.Process(ctx, once{redis.NewCmd(ctx, push...)}) // only queues
 	}
-	finish := s.script(ctx, addScript, len(items), s.ttl())
+	finish := once{s.script(ctx, addScript, len(items), s.ttl())}
 	_ = multi.Process(ctx, finish)
 	commands, err := multi.Exec(ctx)
 	if finish.Err() != nil {

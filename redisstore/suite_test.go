@@ -13,6 +13,7 @@ import (
 var (
 	_ encsession.Session  = (*Session)(nil)
 	_ encsession.Replacer = (*Session)(nil)
+	_ encsession.Rewriter = (*Session)(nil)
 
 	_ clusterClient = (*redis.ClusterClient)(nil)
 	_ singleClient  = (*redis.Client)(nil)
