@@ -36,7 +36,7 @@ var lostReplies = map[string]struct {
 			_, err := s.RewriteItems(ctx, 3, func([]Item) ([]Item, bool) { return []Item{nil, numbered(9, 9)[0], nil}, true })
 			return err
 		},
-		append(numbered(1, 1), append(numbered(1, 1), numbered(9, 9)...)...),
+		append(numbered(1, 1), numbered(9, 9)...),
 	},
 	"ClearSession": {func(ctx context.Context, s *Session) error { return s.ClearSession(ctx) }, nil},
 }
