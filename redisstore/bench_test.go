@@ -147,18 +147,15 @@ func BenchmarkPop(b *testing.B) {
 		})
 }
 
-// BenchmarkReplace replaces the newest items of 10,000 and back again; the bare client does so by LSET in a MULTI,
-// which does not look at what it replaces.
-func BenchmarkReplace(b *testing.B) {
+// BenchmarkRewriteAll replaces all items of a session; the bare client does so
+// by LSET in a MULTI, which does not look at what it replaces.
+func BenchmarkRewriteAll(b *testing.B) {
 	for _, size := range []int{500, 16_000} {
 		for _, n := range []int{1, 1000} {
 			b.Run(fmt.Sprintf("%dx%d", n, size), func(b *testing.B) {
 				f := newFixture(b, onServer)
-				items := benchItems(10_000, size)
-				for start := 0; start < len(items); start += 1000 {
-					add(b, f.Session("s"), items[start:start+1000]...)
-				}
-				old := items[len(items)-n:]
+				old := benchItems(n, size)
+				add(b, f.Session("s"), old...)
 				new := make([]Item, n)
 				for i, item := range old {
 					new[i] = Item(strings.ReplaceAll(string(item), "xx", "yy"))
@@ -166,9 +163,13 @@ func BenchmarkReplace(b *testing.B) {
 				list := f.config.keys("s").messages
 				compare(b,
 					func() {
-						matched, err := f.Session("s").ReplaceItems(b.Context(), old, new)
+						left := n
+						changed, err := f.Session("s").RewriteItems(b.Context(), n, func(stored []Item) ([]Item, bool) {
+							left -= len(stored)
+							return new[left : left+len(stored)], left > 0
+						})
 						require.NoError(b, err)
-						require.Equal(b, n, matched)
+						require.Equal(b, n, changed)
 					},
 					func() {
 						_, err := f.client.TxPipelined(b.Context(), func(multi redis.Pipeliner) error {

@@ -24,13 +24,6 @@ var lostReplies = map[string]struct {
 		func(ctx context.Context, s *Session) error { _, err := s.PopItem(ctx); return err },
 		append(numbered(1, 1), numbered(1, 2)...),
 	},
-	"ReplaceItems": {
-		func(ctx context.Context, s *Session) error {
-			_, err := s.ReplaceItems(ctx, numbered(1, 1), numbered(9, 9)) // a second time it would find the other one
-			return err
-		},
-		append(numbered(1, 1), append(numbered(9, 9), numbered(2, 3)...)...),
-	},
 	"RewriteItems": {
 		func(ctx context.Context, s *Session) error {
 			_, err := s.RewriteItems(ctx, 3, func([]Item) ([]Item, bool) { return []Item{nil, numbered(9, 9)[0], nil}, true })

@@ -379,3 +379,33 @@ func TestRewriteOfABrokenServer(t *testing.T) {
 		}
 	}
 }
+
+// TestRewriteShifts gives every item the text of the one before it.
+func TestRewriteShifts(t *testing.T) {
+	f := newFixture(t, onServer)
+	items := numbered(0, 3000)
+	add(t, f.Session("s"), items[1:]...)
+	next := 3000
+	require.Equal(t, 3000, rewriteEach(t, f.Session("s"), 1, func(Item) Item { next--; return items[next] }))
+	requireItems(t, f.Session("s"), items[:3000]...)
+}
+
+// TestRewriteLarge replaces 300 items of 16 kB, and removes them.
+func TestRewriteLarge(t *testing.T) {
+	f := newFixture(t, onServer)
+	item := func(n int, text string) Item {
+		return Item(fmt.Sprintf(`{"n":%d,"content":"%s"}`, n, strings.Repeat(text, 16_000)))
+	}
+	old, want := make([]Item, 300), make([]Item, 300)
+	for i := range old {
+		old[i], want[i] = item(i, "x"), item(299-i, "y")
+	}
+	add(t, f.Session("s"), old...)
+	next := -1
+	require.Equal(t, 300, rewriteEach(t, f.Session("s"), 1000, func(Item) Item { next++; return item(next, "y") }))
+	got, err := f.Session("s").GetItems(t.Context(), 0)
+	require.NoError(t, err)
+	require.True(t, slices.Equal(texts(want), texts(got)), "the items differ") // too long to print
+	require.Equal(t, 300, rewriteEach(t, f.Session("s"), 1000, func(Item) Item { return nil }))
+	requireItems(t, f.Session("s"))
+}

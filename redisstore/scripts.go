@@ -12,8 +12,6 @@ var (
 	addBody string
 	//go:embed pop.lua
 	popBody string
-	//go:embed replace.lua
-	replaceBody string
 	//go:embed rewrite.lua
 	rewriteBody string
 	//go:embed clear.lua
@@ -21,7 +19,6 @@ var (
 
 	addScript     = guard + addBody
 	popScript     = guard + popBody
-	replaceScript = guard + replaceBody
 	rewriteScript = guard + rewriteBody
 	clearScript   = guard + clearBody
 )

@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Session is a handle on one session of a Store. It implements Session and Replacer of package encsession.
+// Session is a handle on one session of a Store. It implements Session and Rewriter of package encsession.
 // Store.Session makes one; the zero Session returns errors. It is safe for concurrent use.
 type Session struct {
 	store *Store
