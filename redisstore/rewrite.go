@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 )
 
@@ -123,9 +122,6 @@ func (w *window) set(new []Item) error {
 	}
 	return nil
 }
-
-// errReply says that a server, or what stands before it, is broken.
-var errReply = errors.New("the server does not answer as the script does")
 
 // rewrite changes the elements of a window, and returns the next one, whose page
 // has at most size elements. The page is empty at the end of the list.
