@@ -186,7 +186,11 @@ append(newest, above)
 local bytes, count, chunk = 0, 0, 1
 while count < size and count < page_top and bytes < page_bytes do
   -- Elements may be large, so it reads few at first.
-  for _, element in ipairs(read(page_top - count - 1, math.min(chunk, size - count))) do
+  local elements = read(page_top - count - 1, math.min(chunk, size - count))
+  if not elements[1] then
+    break -- cannot be, but a script that does not end would block the server
+  end
+  for _, element in ipairs(elements) do
     if bytes < page_bytes then
       window[#window + 1] = element
       bytes, count = bytes + #element, count + 1
