@@ -130,11 +130,11 @@ func (s *MemorySession) rewrite(ctx context.Context, first int, edit func(stored
 	s.mu.RLock()
 	below := s.last + 1 // rows from here on are not for this pass
 	s.mu.RUnlock()
-	for size := max(first, 1); ; size = min(2*size, maxBatchItems) {
+	for size := min(max(first, 1), maxBatchItems); ; size = min(2*size, maxBatchItems) {
 		if err := ctx.Err(); err != nil {
 			return changed, err
 		}
-		batch := s.batch(below, min(size, maxBatchItems))
+		batch := s.batch(below, size)
 		if len(batch) == 0 {
 			return changed, nil
 		}

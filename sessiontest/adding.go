@@ -21,7 +21,7 @@ var addNothing = check{
 	},
 }
 
-// notJSON returns texts that no store may take for an item. The empty one is not nil, which to ReplaceItems would
+// notJSON returns texts that no store may take for an item. The empty one is not nil, which to RewriteItems would
 // mean something else.
 func notJSON() []encsession.Item {
 	return []encsession.Item{

@@ -31,19 +31,24 @@ var addHides = check{
 	},
 }
 
-var replaceHides = check{
-	name: "replace-hides",
-	rule: "Nothing of an item that ReplaceItems puts in place can be read in the store.",
-	harm: "A decorator that only passes ReplaceItems on writes what it is given as it is.",
+var rewriteHides = check{
+	name: "rewrite-hides",
+	rule: "Edit sees what was added, and nothing of an item that it returns can be read in the store.",
+	harm: "A decorator that only passes RewriteItems on shows envelopes to edit, and writes its items as they are.",
 	run: func(t *tester) {
-		s, secret := t.freshReplacer(), newSecret()
+		s, secret := t.freshRewriter(), newSecret()
 		for _, item := range secret.items() {
-			stored := s.fill(object("nothing", "to hide"), object("nor", "here"))
-			s.replace(1, stored[:1], []encsession.Item{item})
+			before := []encsession.Item{object("nothing", "to hide"), object("nor", "here")}
+			s.add(before...)
+			var seen batches
+			s.rewrite(1, 2, seen.of(exchanging(before[0], item)))
+			seen.want(s, before)
 			s.wantHidden(secret)
-			s.want(item, stored[1])
-			s.replace(1, s.items(0)[:1], []encsession.Item{nil})
+			s.wantStored(2)
+			s.want(item, before[1])
+			s.exchange(1, item, nil)
 			s.wantHidden(secret)
+			s.wantStored(1)
 			s.clear()
 		}
 	},
@@ -58,17 +63,18 @@ var errorsHide = check{
 		cancelled, cancel := context.WithCancel(t.Context())
 		cancel()
 		s.add(object("nothing", "to hide"))
-		stored := s.items(0)
+		probe := t.fresh()
+		canRewrite := probe.isRewriter()
 		for _, bad := range secret.badItems() {
 			t.wantNoTrace(secret, "the error of AddItems", s.tryAdd(bad))
 			t.wantNoTrace(secret, "the error of AddItems", s.tryAdd(append(secret.items(), bad)...))
 			t.wantNoTrace(secret, "the error of AddItems with a cancelled context", s.AddItems(cancelled, secret.items()...))
 			s.wantHidden(secret)
-			if _, ok := s.Session.(encsession.Replacer); ok {
-				_, err := s.tryReplace(stored, []encsession.Item{bad})
-				t.wantNoTrace(secret, "the error of ReplaceItems", err)
-				_, err = s.tryReplace([]encsession.Item{bad}, nil)
-				t.wantNoTrace(secret, "the error of ReplaceItems", err)
+			if canRewrite {
+				for _, new := range [][]encsession.Item{{bad}, append(secret.items(), bad)} {
+					_, err := s.tryRewrite(1, func([]encsession.Item) ([]encsession.Item, bool) { return new, true })
+					t.wantNoTrace(secret, "the error of RewriteItems", err)
+				}
 				s.wantHidden(secret)
 			}
 		}

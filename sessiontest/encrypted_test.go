@@ -27,11 +27,11 @@ var brokenDecorators = []struct {
 }{
 	{"does not encrypt", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
 		return store
-	}, "add-hides", "replace-hides printing-hides equal-items-differ moved-item-unreadable altered-items"},
+	}, "add-hides", "rewrite-hides printing-hides equal-items-differ moved-item-unreadable altered-items"},
 	{"encodes in base64", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
 		asItIs := func(item []byte) []byte { return item }
 		return coded{store, asItIs, asItIs}
-	}, "add-hides", "replace-hides equal-items-differ moved-item-unreadable altered-items"},
+	}, "add-hides", "rewrite-hides equal-items-differ moved-item-unreadable altered-items"},
 	{"encrypts equal items equally", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
 		return coded{store, keystream(store.SessionID()), keystream(store.SessionID())}
 	}, "equal-items-differ", "altered-items"},
@@ -40,49 +40,40 @@ var brokenDecorators = []struct {
 		return fourMethods{coded{store, seal, open}}
 	}, "altered-items", ""},
 	{"pops without authentication", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
-		seal, open := withNonce(store.SessionID())
-		return fourMethods{popsUnchecked{coded{store,
-			func(item []byte) []byte {
-				sealed := seal(item)
-				return append(sealed, tag(store.SessionID(), sealed)...)
-			},
-			func(tagged []byte) []byte {
-				sealed, found := cutTag(tagged)
-				if !bytes.Equal(found, tag(store.SessionID(), sealed)) {
-					return nil
-				}
-				return open(sealed)
-			},
-		}, open}}
+		_, open := withNonce(store.SessionID())
+		return fourMethods{popsUnchecked{authenticated(store), open}}
 	}, "altered-items", ""},
 	{"has one key for all sessions", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
 		key, err := encsession.ParseKey(outerKey)
 		require.NoError(t, err)
-		s, err := encsession.New(store, key, encsession.WithoutPlaintext(), encsession.WithSessionID("constant"))
+		s, err := encsession.New(store, key, encsession.WithSessionID("constant"))
 		require.NoError(t, err)
 		return s
 	}, "moved-item-unreadable", ""},
-	{"replaces without encrypting", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
-		return replacesPlaintext{encrypt(t, store, outerKey)}
-	}, "replace-hides", ""},
+	{"rewrites without encrypting", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
+		return rewritesPlaintext{authenticated(store)}
+	}, "rewrite-hides", ""},
+	{"shows envelopes to edit", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
+		return showsEnvelopes{authenticated(store)}
+	}, "rewrite-hides", ""},
 	{"quotes items in errors", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
 		return quoting{encrypt(t, store, outerKey)}
 	}, "errors-hide", ""},
-	{"keeps items in errors", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
-		return carrying{encrypt(t, store, outerKey)}
+	{"keeps items in errors", func(_ testing.TB, store *encsession.MemorySession) encsession.Session {
+		return carrying{authenticated(store)}
 	}, "errors-hide", ""},
 	{"remembers what it was given", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
 		return &remembering{EncryptedSession: encrypt(t, store, outerKey)}
 	}, "printing-hides", ""},
 	{"adds an item of its own", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
 		return padding{encrypt(t, store, outerKey)}
-	}, "one-for-one", "pop-removes clear-empties"},
+	}, "one-for-one", "rewrite-hides pop-removes clear-empties"},
 	{"encrypts again what a pop leaves", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
 		return restless{encrypt(t, store, outerKey)}
 	}, "pop-removes", ""},
 	{"only hides what is cleared", func(t testing.TB, store *encsession.MemorySession) encsession.Session {
 		return &hiding{EncryptedSession: encrypt(t, store, outerKey)}
-	}, "clear-empties", ""},
+	}, "clear-empties", "rewrite-hides"},
 }
 
 func TestBrokenDecorators(t *testing.T) {
@@ -90,11 +81,11 @@ func TestBrokenDecorators(t *testing.T) {
 	for _, decorator := range brokenDecorators {
 		t.Run(decorator.name, func(t *testing.T) {
 			t.Parallel()
-			failed := failing(t, encryptedChecks, func() opener {
+			failed := failing(t, encryptedChecks, func() subject {
 				m := newMemory()
-				return func(id string) (_, _ encsession.Session) {
+				return subject{open: func(id string) (_, _ encsession.Session) {
 					return decorator.open(t, m.session(id)), m.session(id)
-				}
+				}}
 			})
 			require.ElementsMatch(t, append(strings.Fields(decorator.also), decorator.caught), failed)
 		})
@@ -102,6 +93,17 @@ func TestBrokenDecorators(t *testing.T) {
 	}
 	for _, c := range encryptedChecks {
 		require.True(t, caught[c.name], "no broken decorator shows what %s is for", c.name)
+	}
+}
+
+func TestAuthenticatedDecoratorPasses(t *testing.T) {
+	for _, checks := range [][]check{sessionChecks, encryptedChecks} {
+		require.Empty(t, failing(t, checks, func() subject {
+			m := newMemory()
+			return subject{open: func(id string) (_, _ encsession.Session) {
+				return authenticated(m.session(id)), m.session(id)
+			}}
+		}))
 	}
 }
 
@@ -150,6 +152,25 @@ func tag(id string, sealed []byte) []byte {
 func cutTag(tagged []byte) (sealed, tag []byte) {
 	n := max(0, len(tagged)-sha256.Size)
 	return tagged[:n], tagged[n:]
+}
+
+// authenticated returns a decorator that breaks no rule.
+func authenticated(store *encsession.MemorySession) coded {
+	id := store.SessionID()
+	seal, open := withNonce(id)
+	return coded{store,
+		func(item []byte) []byte {
+			sealed := seal(item)
+			return append(sealed, tag(id, sealed)...)
+		},
+		func(tagged []byte) []byte {
+			sealed, found := cutTag(tagged)
+			if !bytes.Equal(found, tag(id, sealed)) {
+				return nil
+			}
+			return open(sealed)
+		},
+	}
 }
 
 // popsUnchecked looks at the tag of what it reads, but not of what it pops.
@@ -212,34 +233,61 @@ func (s coded) PopItem(ctx context.Context) (encsession.Item, error) {
 	return nil, err
 }
 
-func (s coded) ReplaceItems(ctx context.Context, old, new []encsession.Item) (int, error) {
-	old, errOld := s.seal(old)
-	new, errNew := s.seal(new)
-	if err := errors.Join(errOld, errNew); err != nil {
-		return 0, err
-	}
-	return s.MemorySession.ReplaceItems(ctx, old, new)
-}
-
-// replacesPlaintext finds the envelopes of the old items, and puts the new items in their place as they are.
-type replacesPlaintext struct{ *encsession.EncryptedSession }
-
-func (s replacesPlaintext) ReplaceItems(ctx context.Context, old, new []encsession.Item) (int, error) {
-	store := s.Unwrap().(*encsession.MemorySession)
-	stored, errStored := store.GetItems(ctx, 0)
-	items, errItems := s.GetItems(ctx, 0)
-	if err := errors.Join(errStored, errItems); err != nil {
-		return 0, err
-	}
-	var oldStored []encsession.Item
-	for i := range old {
-		for j := range items {
-			if bytes.Equal(items[j], old[i]) {
-				oldStored = append(oldStored, stored[j])
+func (s coded) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+	var refused error
+	changed, err := s.MemorySession.RewriteItems(ctx, first, func(stored []encsession.Item) ([]encsession.Item, bool) {
+		opened := s.open(stored)
+		if len(opened) != len(stored) {
+			return nil, true // enough for these checks
+		}
+		new, more := edit(opened)
+		if new == nil {
+			return nil, more
+		}
+		if len(new) != len(opened) {
+			return []encsession.Item{}, false
+		}
+		sealed, err := s.seal(new)
+		if refused = err; err != nil {
+			return nil, false
+		}
+		for i := range new {
+			if bytes.Equal(new[i], opened[i]) {
+				sealed[i] = stored[i]
 			}
 		}
-	}
-	return store.ReplaceItems(ctx, oldStored, new)
+		return sealed, more
+	})
+	return changed, errors.Join(refused, err)
+}
+
+// rewritesPlaintext shows edit what was added, and stores what edit returns as it
+// is.
+type rewritesPlaintext struct{ coded }
+
+func (s rewritesPlaintext) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+	return s.MemorySession.RewriteItems(ctx, first, func(stored []encsession.Item) ([]encsession.Item, bool) {
+		if opened := s.open(stored); len(opened) == len(stored) {
+			return edit(opened)
+		}
+		return nil, true
+	})
+}
+
+// showsEnvelopes seals what edit returns, and shows it the store's items.
+type showsEnvelopes struct{ coded }
+
+func (s showsEnvelopes) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+	var refused error
+	changed, err := s.MemorySession.RewriteItems(ctx, first, func(stored []encsession.Item) ([]encsession.Item, bool) {
+		new, more := edit(stored)
+		sealed, err := s.seal(new)
+		if refused = err; new == nil || err != nil {
+			return nil, more
+		}
+		return sealed, more
+	})
+	return changed, errors.Join(refused, err)
 }
 
 // quoting says in its errors what it could not add.
@@ -252,19 +300,23 @@ func (s quoting) AddItems(ctx context.Context, items ...encsession.Item) error {
 	return nil
 }
 
-// carrying keeps in its errors what it could not replace.
-type carrying struct{ *encsession.EncryptedSession }
+// carrying keeps in its errors what edit returned.
+type carrying struct{ coded }
 
 type carriedError struct{ items []encsession.Item }
 
-func (*carriedError) Error() string { return "items could not be replaced" }
+func (*carriedError) Error() string { return "items could not be rewritten" }
 
-func (s carrying) ReplaceItems(ctx context.Context, old, new []encsession.Item) (int, error) {
-	n, err := s.EncryptedSession.ReplaceItems(ctx, old, new)
+func (s carrying) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+	var last []encsession.Item
+	changed, err := s.coded.RewriteItems(ctx, first, func(stored []encsession.Item) (new []encsession.Item, more bool) {
+		last, more = edit(stored)
+		return last, more
+	})
 	if err != nil {
-		return n, &carriedError{new}
+		return changed, &carriedError{last}
 	}
-	return n, nil
+	return changed, nil
 }
 
 // remembering has a cache of what was added last.

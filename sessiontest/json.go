@@ -64,6 +64,23 @@ func object(name, value string) encsession.Item {
 	return slices.Concat([]byte("{"), quotedName, []byte(":"), quotedValue, []byte("}"))
 }
 
+// advice returns what to add to the message that an item has come back as got,
+// if no member of it is there any more.
+func advice(got, want []byte) string {
+	var found, members map[string]json.RawMessage
+	if got == nil || json.Unmarshal(want, &members) != nil || len(members) == 0 {
+		return ""
+	}
+	_ = json.Unmarshal(got, &found) // what is no object has no members
+	for name := range members {
+		if _, ok := found[name]; ok {
+			return ""
+		}
+	}
+	return "\nNo member of the item has come back. A store must keep the whole JSON object: not only a text of it, " +
+		"and not only the fields of a struct."
+}
+
 // show returns an item for a message, cut short.
 func show(item []byte) string {
 	const most = 200

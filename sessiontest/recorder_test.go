@@ -20,7 +20,7 @@ type recorder struct {
 
 // record runs a check and returns what it said. It runs it in a bubble of testing/synctest, where sleeping takes no
 // time, and ends only when all other goroutines wait: what sleeps between reading and writing is overtaken for sure.
-func record(t *testing.T, c check, open func() opener) *recorder {
+func record(t *testing.T, c check, open func() subject) *recorder {
 	t.Helper()
 	r := &recorder{}
 	synctest.Test(t, func(t *testing.T) {
@@ -60,6 +60,10 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	r.Errorf(format, args...)
 	runtime.Goexit()
 }
+
+func (r *recorder) Error(args ...any) { r.Errorf("%s", fmt.Sprint(args...)) }
+
+func (r *recorder) Fatal(args ...any) { r.Fatalf("%s", fmt.Sprint(args...)) }
 
 func (r *recorder) Skip(args ...any) {
 	r.Logf("%s", fmt.Sprint(args...))

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -17,15 +18,23 @@ import (
 // check. One that ignores its context hangs until go test runs out of time itself.
 const patience = 30 * time.Second
 
-// opener returns a handle on a session, and one on the session in the store underneath, which is nil but in
-// RunEncrypted.
-type opener func(sessionID string) (session, store encsession.Session)
+// subject is the store or decorator that a check is for. What an option gives is
+// nil without that option.
+type subject struct {
+	// open returns a handle on a session, and one on the session in the store
+	// underneath, which is nil but in RunEncrypted.
+	open func(sessionID string) (session, store encsession.Session)
+
+	reopen   func()
+	expire   func()
+	sessions func(context.Context) iter.Seq2[encsession.SessionInfo, error]
+}
 
 // tester is what a check works with: a testing.TB that can open sessions.
 type tester struct {
 	testing.TB
+	subject
 	check string // its name
-	open  opener
 }
 
 // fresh opens a session that nobody has used yet.
@@ -39,19 +48,14 @@ func (t *tester) session(id string) handle {
 	return handle{t: t, id: id, Session: session, store: store}
 }
 
-// freshReplacer opens a session that nobody has used yet, and skips the check where it is not a Replacer.
-func (t *tester) freshReplacer() handle {
-	s := t.fresh()
-	if !s.isReplacer() {
-		t.Skip("the store is not a Replacer")
-	}
-	return s
-}
-
-// stored returns items as GetItems of a session of the store gives them back.
-func (t *tester) stored(items ...encsession.Item) []encsession.Item {
+// freshRewriter opens a session that nobody has used yet, and skips the check if
+// it is no Rewriter, or one over a store that is none.
+func (t *tester) freshRewriter() handle {
 	t.Helper()
-	return t.fresh().fill(items...)
+	if probe := t.fresh(); !probe.isRewriter() {
+		t.Skip("the session cannot rewrite its items")
+	}
+	return t.fresh()
 }
 
 // together calls f n times at once, each time with a number of its own, and waits for all. The calls return their
@@ -102,16 +106,6 @@ func (h handle) add(items ...encsession.Item) {
 	h.must("AddItems", h.tryAdd(items...))
 }
 
-// fill adds items to an empty session and returns them as GetItems gives them back: a store may have changed white
-// space, which makes them other items to ReplaceItems.
-func (h handle) fill(items ...encsession.Item) []encsession.Item {
-	h.t.Helper()
-	h.add(items...)
-	got := h.items(0)
-	h.wantEqual("GetItems after AddItems", got, items)
-	return got
-}
-
 func (h handle) tryItems(limit int) ([]encsession.Item, error) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
@@ -149,29 +143,47 @@ func (h handle) clear() {
 	h.must("ClearSession", h.tryClear())
 }
 
-// isReplacer reports whether the session is a Replacer, and over a store that is one.
-func (h handle) isReplacer() bool {
-	if _, ok := h.Session.(encsession.Replacer); !ok {
+// isRewriter adds an item to the session, and reports whether the session can
+// rewrite it.
+func (h handle) isRewriter() bool {
+	h.t.Helper()
+	if _, ok := h.Session.(encsession.Rewriter); !ok {
 		return false
 	}
-	_, err := h.tryReplace(nil, nil)
+	h.add(object("not", "rewritten"))
+	_, err := h.tryRewrite(1, leave)
 	return !errors.Is(err, errors.ErrUnsupported)
 }
 
-func (h handle) tryReplace(old, new []encsession.Item) (int, error) {
+// tryRewrite calls edit only with items. A batch without any fails the check.
+func (h handle) tryRewrite(first int, edit edit) (int, error) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
-	return h.Session.(encsession.Replacer).ReplaceItems(ctx, old, new)
+	return h.Session.(encsession.Rewriter).RewriteItems(ctx, first,
+		func(stored []encsession.Item) ([]encsession.Item, bool) {
+			if len(stored) == 0 {
+				h.t.Errorf("session %q: RewriteItems calls edit with no items", h.id)
+				return nil, false
+			}
+			return edit(stored)
+		})
 }
 
-// replace replaces items, and ends the check unless as many pairs match as wanted.
-func (h handle) replace(want int, old, new []encsession.Item) {
+// rewrite rewrites items, and ends the check unless as many change as wanted.
+func (h handle) rewrite(want, first int, edit edit) {
 	h.t.Helper()
-	changed, err := h.tryReplace(old, new)
-	h.must("ReplaceItems", err)
+	changed, err := h.tryRewrite(first, edit)
+	h.must("RewriteItems", err)
 	if changed != want {
-		h.t.Fatalf("session %q: ReplaceItems says that it matched %d pairs; want %d", h.id, changed, want)
+		h.t.Fatalf("session %q: RewriteItems says that it changed %d items; want %d", h.id, changed, want)
 	}
+}
+
+// exchange puts other items in the place of some; see exchanging. It ends the
+// check unless as many items change as wanted.
+func (h handle) exchange(want int, oldNew ...encsession.Item) {
+	h.t.Helper()
+	h.rewrite(want, 1, exchanging(oldNew...))
 }
 
 func (h handle) must(method string, err error) {
@@ -198,7 +210,7 @@ func (h handle) wantPop(want encsession.Item) {
 	h.t.Helper()
 	got := h.pop()
 	if (got == nil) != (want == nil) || want != nil && !equalJSON(got, want) {
-		h.t.Fatalf("session %q: PopItem returns %s; want %s", h.id, show(got), show(want))
+		h.t.Fatalf("session %q: PopItem returns %s; want %s%s", h.id, show(got), show(want), advice(got, want))
 	}
 }
 
@@ -207,7 +219,8 @@ func (h handle) wantEqual(what string, got, want []encsession.Item) {
 	h.t.Helper()
 	for i := range min(len(got), len(want)) {
 		if !equalJSON(got[i], want[i]) {
-			h.t.Fatalf("session %q: %s: item %d is %s; want %s", h.id, what, i, show(got[i]), show(want[i]))
+			h.t.Fatalf("session %q: %s: item %d is %s; want %s%s",
+				h.id, what, i, show(got[i]), show(want[i]), advice(got[i], want[i]))
 		}
 	}
 	if len(got) != len(want) {
