@@ -66,7 +66,7 @@ func (s *hooked) PopItem(ctx context.Context) (encsession.Item, error) { return 
 
 func (s *hooked) ClearSession(ctx context.Context) error { return s.clear(ctx) }
 
-func (s *hooked) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+func (s *hooked) RewriteItems(ctx context.Context, first int, edit edit) (int, error) {
 	return s.rewrite(ctx, first, edit)
 }
 
@@ -98,11 +98,11 @@ var brokenStores = []struct {
 	{"has no item to pop", popOfNothingFails, "empty-session",
 		"pop-order clear concurrent-pops rewrite-removes expired"},
 	{"does not know new sessions", newSessionsFail, "empty-session",
-		"handles add-nothing pop-order clear isolation concurrent-pops rewrite-gone rewrite-removes rewrite- " +
-			"unlocked rewrite-empty reopened listed expired"},
+		"handles add-nothing pop-order clear isolation concurrent-pops rewrite-gone rewrite-removes " +
+			"rewrite-unlocked rewrite-empty reopened listed expired"},
 	{"pops the oldest", popsOldest, "pop-order",
-		"handles equal-json duplicates input-copied output-copied isolation rewrite-added rewrite-gone rewrite- " +
-			"in-place rewrite-swaps rewrite-rows rewrite-unlocked rewrite-mix reopened listed-during-use"},
+		"handles equal-json duplicates input-copied output-copied isolation rewrite-added rewrite-gone " +
+			"rewrite-in-place rewrite-swaps rewrite-rows rewrite-unlocked rewrite-mix reopened listed-during-use"},
 	{"clears all sessions", clearsAll, "clear", "isolation rewrite-isolated reopened listed expired"},
 	{"does not clear", clearsNothing, "clear",
 		"empty-session handles isolation rewrite-added rewrite-gone rewrite-swaps rewrite-rows rewrite-bytes " +
@@ -150,8 +150,8 @@ var brokenStores = []struct {
 	{"takes a nil new for no items", takesNilForRemoval, "rewrite-leaves",
 		"rewrite-order rewrite-added rewrite-first rewrite-rows rewrite-goroutine"},
 	{"counts what edit leaves alone", countsLeft, "rewrite-leaves",
-		"rewrite-order rewrite-gone rewrite-in-place rewrite-keeps-time rewrite-removes rewrite-swaps rewrite- " +
-			"rows rewrite-unlocked rewrite-once rewrite-copied rewrite-concurrent? rewrite-mix?"},
+		"rewrite-order rewrite-gone rewrite-in-place rewrite-keeps-time rewrite-removes rewrite-swaps " +
+			"rewrite-rows rewrite-unlocked rewrite-once rewrite-copied rewrite-concurrent? rewrite-mix?"},
 	{"moves a replaced item to the end", movesToEnd, "rewrite-in-place",
 		"rewrite-order rewrite-gone rewrite-leaves rewrite-keeps-time rewrite-refuses rewrite-swaps rewrite-rows " +
 			"rewrite-bytes rewrite-unlocked rewrite-context rewrite-concurrent? expired"},

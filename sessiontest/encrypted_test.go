@@ -233,7 +233,7 @@ func (s coded) PopItem(ctx context.Context) (encsession.Item, error) {
 	return nil, err
 }
 
-func (s coded) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+func (s coded) RewriteItems(ctx context.Context, first int, edit edit) (int, error) {
 	var refused error
 	changed, err := s.MemorySession.RewriteItems(ctx, first, func(stored []encsession.Item) ([]encsession.Item, bool) {
 		opened := s.open(stored)
@@ -265,7 +265,7 @@ func (s coded) RewriteItems(ctx context.Context, first int, edit func([]encsessi
 // is.
 type rewritesPlaintext struct{ coded }
 
-func (s rewritesPlaintext) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+func (s rewritesPlaintext) RewriteItems(ctx context.Context, first int, edit edit) (int, error) {
 	return s.MemorySession.RewriteItems(ctx, first, func(stored []encsession.Item) ([]encsession.Item, bool) {
 		if opened := s.open(stored); len(opened) == len(stored) {
 			return edit(opened)
@@ -277,7 +277,7 @@ func (s rewritesPlaintext) RewriteItems(ctx context.Context, first int, edit fun
 // showsEnvelopes seals what edit returns, and shows it the store's items.
 type showsEnvelopes struct{ coded }
 
-func (s showsEnvelopes) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+func (s showsEnvelopes) RewriteItems(ctx context.Context, first int, edit edit) (int, error) {
 	var refused error
 	changed, err := s.MemorySession.RewriteItems(ctx, first, func(stored []encsession.Item) ([]encsession.Item, bool) {
 		new, more := edit(stored)
@@ -307,7 +307,7 @@ type carriedError struct{ items []encsession.Item }
 
 func (*carriedError) Error() string { return "items could not be rewritten" }
 
-func (s carrying) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+func (s carrying) RewriteItems(ctx context.Context, first int, edit edit) (int, error) {
 	var last []encsession.Item
 	changed, err := s.coded.RewriteItems(ctx, first, func(stored []encsession.Item) (new []encsession.Item, more bool) {
 		last, more = edit(stored)

@@ -119,7 +119,7 @@ func TestRun(t *testing.T) {
 // cannotRewrite is over a store that is no Rewriter.
 type cannotRewrite struct{ encsession.Session }
 
-func (cannotRewrite) RewriteItems(context.Context, int, func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+func (cannotRewrite) RewriteItems(context.Context, int, edit) (int, error) {
 	return 0, fmt.Errorf("the store is no Rewriter: %w", errors.ErrUnsupported)
 }
 
