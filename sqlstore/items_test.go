@@ -315,14 +315,6 @@ func TestReplaceTenThousand(t *testing.T) {
 	})
 }
 
-// rowText returns an expression for what ReplaceItems must keep of a row.
-func (f *fixture) rowText() string {
-	if f.dialect == MySQL {
-		return "CONCAT(id, ' ', created_at)"
-	}
-	return "id || ' ' || created_at"
-}
-
 // TestReplaceIsBytewise has items that a collation takes for equal.
 func TestReplaceIsBytewise(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {

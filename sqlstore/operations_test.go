@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -168,14 +167,7 @@ func TestKilledRekey(t *testing.T) {
 			require.NoError(t, err)
 			add(t, former, numbered(1, n)...)
 
-			child := f.child(t, "rekey", sessionID, 0)
-			stdout, err := child.StdoutPipe()
-			require.NoError(t, err)
-			require.NoError(t, child.Start())
-			require.True(t, bufio.NewScanner(stdout).Scan(), "the child has done nothing")
-			time.Sleep(rand.N(10 * time.Millisecond))
-			_ = child.Process.Kill()
-			_ = child.Wait() // killed, or done before
+			killAfterALine(t, f.child(t, "rekey", sessionID, 0))
 
 			current, err := rekeySession(f.Session(sessionID), currentKey, formerKey)
 			require.NoError(t, err)

@@ -60,8 +60,13 @@ func (d postgres) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout
 		ids:         []column{sessions[0], messages[0]},
 		data:        messages[1],
 		newestFirst: "created_at DESC, id DESC",
+		parts:       []part{byID(" AND created_at IS NULL"), byTime(" AND created_at IS NOT NULL", postgresTime)},
 	}, nil
 }
+
+// postgresTime gives a time as text in full, which means the same on every
+// connection: JSON has no DateStyle.
+const postgresTime = "to_json(created_at) #>> '{}'"
 
 // columns describes columns of a table. It accepts only the types in which, under a bytewise collation, equal
 // means the same bytes: that is not so for citext or CHAR(n).

@@ -8,9 +8,9 @@ import (
 )
 
 // A statement with many rows is divided, so that it keeps to the limits of every database: 999 parameters in SQLite
-// builds of old, of which a row takes up to three, and a packet of 1 MB in MySQL as it used to be configured.
+// builds of old, of which a row takes up to five, and a packet of 1 MB in MySQL as it used to be configured.
 const (
-	maxBatchRows  = 300
+	maxBatchRows  = 150
 	maxBatchBytes = 512 << 10 // one longer item is a batch by itself
 )
 
