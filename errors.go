@@ -1,45 +1,103 @@
 package encsession
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
-// The errors that callers test for with errors.Is. Every error of this package that has one of these causes
-// wraps it, and says which item is meant: an argument by its index, a stored item by its position from the
-// newest, which is 0. None holds a key, a plaintext, a token or other stored text. What a store returns is wrapped as it
-// is.
+// The errors that callers test for with errors.Is. Every error of this package
+// that has one of these causes wraps it, and says which item it is about: an
+// argument by its index, a stored item by its position from the newest, which
+// is 0. None holds a key, a plaintext, a token or other stored text. Errors of
+// a store and of a KeySource are wrapped as they are.
 //
-// The first five say why a stored item is not readable. Sealer.Open returns them; EncryptedSession leaves
-// such items out of what it reads and gives the error to the handler of WithDropHandler, or returns it, under
-// WithStrictReads.
+// The first five say why a stored item is not readable. [Sealer.Open] returns
+// them. [EncryptedSession] leaves such items out of its reads and tells its
+// observers the reason, or returns it under [WithStrictReads].
 var (
-	// ErrExpired is returned by Sealer.Open, and given to the drop handler, for an authentic item that is
-	// older than the TTL. WithStrictReads does not make it an error of a read.
+	// ErrExpired is the reason for an authentic item that is older than the
+	// TTL. WithStrictReads does not make it an error of a read.
 	ErrExpired = errors.New("item has expired")
 
-	// ErrFuture is returned by Sealer.Open, and given to the drop handler, for an authentic item that was
-	// sealed more than 60 seconds ahead of this machine's clock.
+	// ErrFuture is the reason for an authentic item that was sealed more than
+	// 60 seconds ahead of this machine's clock.
 	ErrFuture = errors.New("item was sealed in the future")
 
-	// ErrUndecryptable is returned by Sealer.Open and Sealer.Reseal, and given to the drop handler, for a
-	// well-formed envelope that no key at hand opens: it was sealed under another key or for another session,
-	// or it was altered. PopItem returns it where it would remove plaintext from below such an item. A token that
-	// was signed under the right key, but padded as Fernet does not, is not told from these.
+	// ErrUndecryptable is the reason for a well-formed envelope that no key
+	// opens: it was sealed under another key or for another session, or it was
+	// altered. A token with a good signature and bad padding is one too.
+	// Sealer.Reseal returns it; AddItems and SealPlaintext do if the keys do
+	// not fit the history; PopItem and RewriteItems do if plaintext lies below
+	// such an item; a SkippedError wraps it.
 	ErrUndecryptable = errors.New("item is not authentic: another key, another session, or altered")
 
-	// ErrMalformed is returned by Sealer.Open and Sealer.Reseal, and given to the drop handler, for stored
-	// bytes of which no key makes an item: not a JSON object, an envelope of another shape or version, or a
-	// token that is not canonical. Sealer.Open and the drop handler get it too for an authentic payload that
-	// is not a JSON object.
+	// ErrMalformed is the reason for stored bytes that cannot be an item under
+	// any key: not a JSON object, an envelope of another shape or version, or a
+	// token that is not canonical. It is also the reason for an authentic
+	// payload that is not a JSON object. Sealer.Reseal, PopItem, RewriteItems
+	// and a SkippedError have it as they have ErrUndecryptable.
 	ErrMalformed = errors.New("item is malformed")
 
-	// ErrPlaintext is returned by Sealer.Open and Sealer.Reseal for a stored item that is not an envelope,
-	// and given to the drop handler under WithoutPlaintext.
+	// ErrPlaintext is the reason for a stored item that is not an envelope,
+	// unless WithPlaintext is set. Sealer.Reseal returns it; AddItems does if
+	// the history is not encrypted; a SkippedError wraps it.
 	ErrPlaintext = errors.New("item is not encrypted")
 
-	// ErrInvalidItem is returned by AddItems, ReplaceItems and Sealer.Seal for an item that is not a JSON
-	// object in valid UTF-8.
+	// ErrInvalidItem is returned by AddItems, RewriteItems and Sealer.Seal for
+	// an item that is not a JSON object in valid UTF-8.
 	ErrInvalidItem = errors.New("item is not a JSON object in valid UTF-8")
 
-	// ErrAmbiguousKey is returned by ParseKey for a string that different versions of Python read as
-	// different keys.
+	// ErrAmbiguousKey is returned by ParsePythonKey for a string that different
+	// versions of Python read as different keys.
 	ErrAmbiguousKey = errors.New("key is ambiguous")
+
+	// ErrKeyChanged is returned by Rekey, SealPlaintext, Purge, DeleteItems and
+	// RewriteItems if the current key has changed between two batches. The
+	// batches before are done; run it again for the rest.
+	ErrKeyChanged = errors.New("current key has changed during the operation")
+
+	// ErrKeyDestroyed is returned by a KeySource for keys that were destroyed
+	// on purpose, and so by every call that asks it for keys. The session is
+	// erased for good; it is not under a wrong key.
+	ErrKeyDestroyed = errors.New("key was destroyed")
 )
+
+// SkippedError is the error of an operation that has finished, and has passed
+// over items that it could not judge. It counts them. It wraps
+// [ErrUndecryptable], [ErrMalformed] and [ErrPlaintext], each if its count is
+// not 0.
+type SkippedError struct {
+	Undecryptable, Malformed, Plaintext int
+}
+
+// Error counts the items by the reason.
+func (e *SkippedError) Error() string {
+	return fmt.Sprintf("finished, but could not judge all items: %d undecryptable, %d malformed, %d not encrypted; "+
+		"Audit shows which keys open the session", e.Undecryptable, e.Malformed, e.Plaintext)
+}
+
+// Unwrap returns the reasons whose counts are not 0.
+func (e *SkippedError) Unwrap() (reasons []error) {
+	for reason, n := range map[error]int{ErrUndecryptable: e.Undecryptable, ErrMalformed: e.Malformed, ErrPlaintext: e.Plaintext} {
+		if n != 0 {
+			reasons = append(reasons, reason)
+		}
+	}
+	return reasons
+}
+
+// or returns err, or else the SkippedError if it counts anything.
+func (e *SkippedError) or(err error) error {
+	if err != nil || *e == (SkippedError{}) {
+		return err
+	}
+	return e
+}
+
+// wrap says which function an error comes from.
+func wrap(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("encsession: %s: %w", name, err)
+}

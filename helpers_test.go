@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"unicode/utf8"
@@ -61,7 +62,7 @@ func texts(items []encsession.Item) []string {
 	return out
 }
 
-// fourMethods hides that a store is a Replacer.
+// fourMethods hides that a store is a Rewriter.
 type fourMethods struct{ encsession.Session }
 
 // faultyStore is a store with hooks that run before each method; an error of a hook is the error of the method.
@@ -71,9 +72,9 @@ type faultyStore struct {
 	add     func() error
 	pop     func() error
 	clear   func() error
-	replace func() error
+	rewrite func() error
 
-	gets, adds, pops atomic.Int64
+	gets, adds, pops, rewrites atomic.Int64
 }
 
 func newFaultyStore() *faultyStore {
@@ -119,16 +120,18 @@ func (s *faultyStore) ClearSession(ctx context.Context) error {
 	return s.MemorySession.ClearSession(ctx)
 }
 
-func (s *faultyStore) ReplaceItems(ctx context.Context, old, new []encsession.Item) (int, error) {
-	if s.replace != nil {
-		if err := s.replace(); err != nil {
+func (s *faultyStore) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+	s.rewrites.Add(1)
+	if s.rewrite != nil {
+		if err := s.rewrite(); err != nil {
 			return 0, err
 		}
 	}
-	return s.MemorySession.ReplaceItems(ctx, old, new)
+	return s.MemorySession.RewriteItems(ctx, first, edit)
 }
 
-// rawStore holds any bytes at all, as a database does that somebody else has written to.
+// rawStore holds any bytes at all, as a database does that somebody else has
+// written to.
 type rawStore struct {
 	*encsession.MemorySession
 	items []encsession.Item
@@ -146,16 +149,40 @@ func (s *rawStore) GetItems(_ context.Context, limit int) ([]encsession.Item, er
 	return out, nil
 }
 
-func newSealer(t testing.TB, key encsession.Key, readKeys ...encsession.Key) *encsession.Sealer {
+// RewriteItems hands out all items as one batch.
+func (s *rawStore) RewriteItems(ctx context.Context, _ int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+	stored, err := s.GetItems(ctx, 0)
+	if err != nil || len(stored) == 0 {
+		return 0, err
+	}
+	slices.Reverse(stored)
+	new, _ := edit(stored)
+	changed, kept := 0, []encsession.Item{}
+	for i, item := range new {
+		if item == nil || !bytes.Equal(item, stored[i]) {
+			changed++
+		}
+		if item != nil {
+			kept = append(kept, bytes.Clone(item))
+		}
+	}
+	if new != nil {
+		slices.Reverse(kept)
+		s.items = kept
+	}
+	return changed, nil
+}
+
+func newSealer(t testing.TB, key encsession.Key, older ...encsession.Key) *encsession.Sealer {
 	t.Helper()
-	sealer, err := encsession.NewSealer(sessionID, encsession.NoExpiry, key, readKeys...)
+	sealer, err := encsession.NewSealer(sessionID, encsession.Keyring{Current: key, Older: older}, encsession.NoExpiry)
 	require.NoError(t, err)
 	return sealer
 }
 
-func newSession(t testing.TB, store encsession.Session, key encsession.Key, opts ...encsession.Option) *encsession.EncryptedSession {
+func newSession(t testing.TB, store encsession.Session, keys encsession.KeySource, opts ...encsession.Option) *encsession.EncryptedSession {
 	t.Helper()
-	session, err := encsession.New(store, key, opts...)
+	session, err := encsession.New(store, keys, opts...)
 	require.NoError(t, err)
 	return session
 }
@@ -175,11 +202,11 @@ func getItems(t testing.TB, s encsession.Session, limit int) []string {
 	return texts(items)
 }
 
-// dropLog is a drop handler that keeps what it is told.
+// dropLog is an observer that keeps the drops.
 type dropLog struct{ drops []encsession.Drop }
 
 func (l *dropLog) option() encsession.Option {
-	return encsession.WithDropHandler(func(_ context.Context, d encsession.Drop) { l.drops = append(l.drops, d) })
+	return encsession.WithObserver(func(_ context.Context, e encsession.Event) { l.drops = append(l.drops, e.Drops...) })
 }
 
 // requireDrops wants one drop for each cause, in this order, and forgets them.
@@ -187,7 +214,6 @@ func (l *dropLog) requireDrops(t testing.TB, causes ...error) {
 	t.Helper()
 	require.Len(t, l.drops, len(causes))
 	for i, cause := range causes {
-		require.Equal(t, sessionID, l.drops[i].SessionID)
 		require.ErrorIs(t, l.drops[i].Err, cause)
 	}
 	l.drops = nil

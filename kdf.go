@@ -2,12 +2,18 @@ package encsession
 
 import (
 	"bytes"
+	"context"
+	"crypto/fips140"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -18,21 +24,23 @@ import (
 // keySize is the number of bytes in a Fernet key, and so in what HKDF derives.
 const keySize = len(fernet.Key{})
 
-// hkdfInfo is the info that HKDF is given, of RFC 5869, section 2.3. It is the constant of EncryptedSession in
-// the OpenAI Agents SDK for Python, where key ID hkdf-v1 stands for it.
-const hkdfInfo = "agents.session-store.hkdf.v1"
+// The info of HKDF (RFC 5869, section 2.3). hkdfInfo is the constant of
+// EncryptedSession in the OpenAI Agents SDK for Python, where key ID hkdf-v1
+// stands for it.
+const (
+	hkdfInfo        = "agents.session-store.hkdf.v1"
+	fingerprintInfo = "encsession.key-fingerprint.v1"
+)
 
-// Key is a master key, from which the key of every session is derived. ParseKey and NewKey make one; the zero
-// Key is refused wherever a Key is wanted. A Key never shows its secret, however it is printed, logged or
-// encoded. It is safe for concurrent use.
+// Key is one master key, from which the key of every session is derived.
+// [ParseKey], [ParsePythonKey] and [NewKey] make one; the zero Key is refused
+// wherever a Key is wanted. A Key never shows its secret, however it is
+// printed, logged or encoded. It is immutable and safe for concurrent use.
+//
+// A Key is a [KeySource] that always gives itself.
 type Key struct {
-	// ikm returns the input keying material of HKDF. It is a func because fmt prints unexported fields without
-	// asking their methods, follows pointers under %s, and shows nothing of what a func returns.
-	ikm func() []byte
-}
-
-func makeKey(ikm []byte) Key {
-	return Key{ikm: func() []byte { return ikm }}
+	secret hidden[[]byte]
+	raw    bool // whether secret is a string as it stands, which may be a weak one
 }
 
 // String returns a placeholder.
@@ -41,64 +49,218 @@ func (Key) String() string { return "encsession.Key(hidden)" }
 // GoString returns a placeholder.
 func (Key) GoString() string { return "encsession.Key(hidden)" }
 
-// GenerateKey returns a new random master key, written as a Fernet key: 44 characters that ParseKey reads, and
-// Python too. Put it into a secret manager.
+// Fingerprint tells keys apart, in logs and between machines: 16 hexadecimal
+// digits, which are HKDF-SHA256 (RFC 5869) of the key without a salt, with the
+// info encsession.key-fingerprint.v1. It may stand in logs, errors and audit
+// lines, but is not meant for metric attributes.
+//
+// The fingerprint of a raw secret of ParsePythonKey would help to guess a weak
+// one, so that of every raw secret is "raw". The zero Key has the empty string.
+func (k Key) Fingerprint() string {
+	switch {
+	case k.secret == nil:
+		return ""
+	case k.raw:
+		return "raw"
+	}
+	sum := make([]byte, 8)
+	_ = expand(k.secret(), "", fingerprintInfo, sum) // 8 bytes are less than HKDF can give
+	return hex.EncodeToString(sum)
+}
+
+// expand fills out by HKDF-SHA256 (RFC 5869).
+func expand(secret []byte, salt, info string, out []byte) error {
+	_, err := io.ReadFull(hkdf.New(sha256.New, secret, []byte(salt), []byte(info)), out)
+	return err
+}
+
+// Keys implements [KeySource].
+func (k Key) Keys(context.Context, string) (Keyring, error) { return Keyring{Current: k}, nil }
+
+// Keyring is the set of keys that a session works with. It is a [KeySource]
+// that always gives itself.
+type Keyring struct {
+	// Current is the key that items are sealed under.
+	Current Key
+
+	// Older keys are only read with. They are for keys that are being retired,
+	// not for keys that others may know: whoever holds one can forge items.
+	Older []Key
+}
+
+// Keys implements [KeySource].
+func (r Keyring) Keys(context.Context, string) (Keyring, error) { return r, nil }
+
+// all returns the keys of the keyring, the current one first.
+func (r Keyring) all() []Key { return slices.Concat([]Key{r.Current}, r.Older) }
+
+// names lists the keys for an error.
+func (r Keyring) names() string {
+	names := "current key " + r.Current.Fingerprint()
+	for _, older := range r.Older {
+		names += ", older key " + older.Fingerprint()
+	}
+	return names
+}
+
+// equal reports whether two keyrings hold the same secrets in the same order.
+func (r Keyring) equal(other Keyring) bool { return slices.EqualFunc(r.all(), other.all(), Key.equal) }
+
+// equal compares the secrets of two keys in constant time.
+func (k Key) equal(other Key) bool {
+	return k.secret != nil && other.secret != nil && subtle.ConstantTimeCompare(k.secret(), other.secret()) == 1
+}
+
+// KeySource looks up the keys of sessions at run time, from a KMS or a table of
+// tenants for example. [New] takes one; [Key] and [Keyring] are KeySources too.
+type KeySource interface {
+	// Keys returns the keys for a session. It is asked once per call that needs
+	// keys, from the goroutine of the call, and by Rekey, SealPlaintext, Purge,
+	// DeleteItems and RewriteItems again before each batch. It must be safe for
+	// concurrent use and should end with the context. Caching is its business.
+	// It must not change the keyring after returning it.
+	//
+	// Its error becomes the error of the call, which then changes nothing. It
+	// returns an error that wraps ErrKeyDestroyed if the keys of the session
+	// were destroyed on purpose.
+	Keys(ctx context.Context, sessionID string) (Keyring, error)
+}
+
+// KeyFunc is a func that is a [KeySource].
+type KeyFunc func(ctx context.Context, sessionID string) (Keyring, error)
+
+// Keys calls f.
+func (f KeyFunc) Keys(ctx context.Context, sessionID string) (Keyring, error) {
+	if f == nil {
+		return Keyring{}, errors.New("KeyFunc is nil")
+	}
+	return f(ctx, sessionID)
+}
+
+// GenerateKey returns a new random master key, written as a Fernet key: 44
+// characters that ParseKey reads, and Python too. Put it into a secret manager.
 func GenerateKey() string {
 	key := make([]byte, keySize)
 	rand.Read(key) // never fails
 	return base64.URLEncoding.EncodeToString(key)
 }
 
-// NewKey returns the master key of the given 32 bytes, as a key management service returns them. It keeps no
+// NewKey returns the master key of 32 bytes, as a key management service
+// returns them. It refuses 32 equal bytes, which are no random key. It keeps no
 // reference to secret.
 func NewKey(secret []byte) (Key, error) {
+	key, err := newKey(secret)
+	return key, wrap("NewKey", err)
+}
+
+func newKey(secret []byte) (Key, error) {
 	if len(secret) != keySize {
-		return Key{}, fmt.Errorf("encsession: NewKey: secret has %d bytes, not %d", len(secret), keySize)
+		return Key{}, fmt.Errorf("secret has %d bytes, not %d", len(secret), keySize)
 	}
-	return makeKey(bytes.Clone(secret)), nil
+	if bytes.Count(secret, secret[:1]) == keySize {
+		return Key{}, fmt.Errorf("all %d bytes of the secret are equal, so it is not random", keySize)
+	}
+	return Key{secret: hide(bytes.Clone(secret))}, nil
 }
 
-// ParseKey returns the master key that EncryptedSession of the OpenAI Agents SDK for Python takes from the same
-// string: the 32 bytes that a Fernet key such as GenerateKey returns stands for, or else the string itself as a
-// raw secret.
+// ParseKey returns the master key that a Fernet key such as GenerateKey returns
+// stands for: 44 characters of base64 that end in "=". Either alphabet of
+// base64 will do, so the output of openssl rand -base64 32 is a key too. White
+// space around the key is ignored, since files end in a newline.
 //
-// Like Python it decodes leniently and trims nothing. A Fernet key read from a file may keep its newline, which
-// decoding skips; a raw secret keeps it too, and is another secret than without. HKDF does not harden a
-// password: a raw secret must be as hard to guess as a key, so prefer GenerateKey. 64 hexadecimal digits are
-// a raw secret of 64 bytes.
-//
-// As in Python, nearly every string is a key: one that lost a character on its way is another one, and so is "changeme".
-// A program that wants nothing but what GenerateKey returns can decode it with base64.URLEncoding and use NewKey.
-//
-// Versions of Python differ in what they make of a Fernet key without its "=" and of one with text behind it.
-// Such a string is an ErrAmbiguousKey. An empty string, and one that is not UTF-8, are errors too.
+// Everything else is an error that says why, and never shows the key.
+// [ParsePythonKey] reads other strings as the Python SDK does.
 func ParseKey(s string) (Key, error) {
-	if s == "" {
-		return Key{}, errors.New("encsession: ParseKey: key is empty")
-	}
-	if !utf8.ValidString(s) {
-		return Key{}, errors.New("encsession: ParseKey: key is not UTF-8; NewKey takes the bytes of a key")
-	}
-	decoded, err := decodeKey(s)
-	if err != nil {
-		return Key{}, fmt.Errorf("encsession: ParseKey: %w", err)
-	}
-	if decoded != nil {
-		return makeKey(decoded), nil
-	}
-	return makeKey([]byte(s)), nil
+	key, err := parseKey(strings.TrimSpace(s))
+	return key, wrap("ParseKey", err)
 }
 
-// decodeKey returns the 32 bytes that Python's base64.urlsafe_b64decode gives for s, or nil where it gives
-// anything else. That decoder takes both alphabets of base64 and skips all other ASCII, and its versions differ
-// in what padding means to them: the first stops where padding completes a group of four characters, later ones
-// want padding at the very end, the latest do not care for it. In all of them, 32 bytes come from 43 characters.
-func decodeKey(s string) ([]byte, error) {
+// placeholder matches a variable that nobody has filled in. No key looks like
+// it, so an error may name it.
+var placeholder = regexp.MustCompile(`^\$\{[A-Z][A-Z0-9_]*\}$`)
+
+func parseKey(s string) (Key, error) {
+	const size = 44
+	_, notHex := hex.DecodeString(s)
+	switch n := utf8.RuneCountInString(s); {
+	case s == "":
+		return Key{}, errors.New("key is empty: give the text that GenerateKey returned")
+	case placeholder.MatchString(s):
+		return Key{}, fmt.Errorf("key is the placeholder %s, which nothing has filled in", s)
+	case strings.ContainsAny(s, `"'`):
+		return Key{}, errors.New("key has quotes in it: remove them")
+	case n == 64 && notHex == nil:
+		return Key{}, errors.New("key is 64 hexadecimal digits: decode them and use NewKey, " +
+			"or use ParsePythonKey if a Python service has this text as its key")
+	case n != size:
+		return Key{}, fmt.Errorf("key has %d characters and a Fernet key has %d: make one with GenerateKey and copy all of it, "+
+			"parse several keys one by one, or use ParsePythonKey for a text that a Python service has as its key", n, size)
+	case strings.ContainsAny(s, "-_") && strings.ContainsAny(s, "+/"):
+		return Key{}, errors.New("key mixes the two alphabets of base64: it has - or _, and + or /")
+	}
+	secret, err := strictBase64.DecodeString(urlAlphabet.Replace(s))
+	if err != nil || len(secret) != keySize {
+		return Key{}, errors.New(`key is not a Fernet key: its 44 characters are not 32 bytes in base64 with a "=" at the end; ` +
+			"copy it again, or use ParsePythonKey for a text that a Python service has as its key")
+	}
+	return newKey(secret)
+}
+
+// ParsePythonKey returns the master key that EncryptedSession of the OpenAI
+// Agents SDK for Python takes from the same string: the 32 bytes that a Fernet
+// key stands for, or else the string itself as a raw secret. Use it if a Python
+// service shares the sessions and its key is not a Fernet key; otherwise use
+// [ParseKey].
+//
+// As in Python, nearly every string is a key: one that lost a character on its
+// way is another key, and so is "changeme". Like Python it decodes leniently
+// and trims nothing. A Fernet key read from a file may keep its newline, which
+// decoding skips; a raw secret keeps it too, and is another secret than
+// without. HKDF does not harden a password, so a raw secret must be as hard to
+// guess as a key. 64 hexadecimal digits are a raw secret of 64 bytes.
+//
+// Versions of Python differ in how they read a Fernet key without its "=", and
+// one with text behind it. Such a string is an [ErrAmbiguousKey]. An empty
+// string, and one that is not UTF-8, are errors too.
+func ParsePythonKey(s string) (Key, error) {
+	key, err := parsePythonKey(s)
+	return key, wrap("ParsePythonKey", err)
+}
+
+func parsePythonKey(s string) (Key, error) {
+	switch {
+	case s == "":
+		return Key{}, errors.New("key is empty")
+	case !utf8.ValidString(s):
+		return Key{}, errors.New("key is not UTF-8; NewKey takes the bytes of a key")
+	}
+	switch decoded, err := decodePythonKey(s); {
+	case err != nil:
+		return Key{}, err
+	case decoded != nil:
+		return Key{secret: hide(decoded)}, nil
+	}
+	return Key{secret: hide([]byte(s)), raw: true}, nil
+}
+
+// base64Digits is the alphabet of URL-safe base64 (RFC 4648, section 5), and
+// urlAlphabet replaces the two digits in which the other alphabet differs.
+const base64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")
+
+// decodePythonKey returns the 32 bytes that Python's base64.urlsafe_b64decode
+// gives for s, or nil if it gives anything else. That decoder takes both
+// alphabets of base64 and skips all other ASCII. Its versions differ in the
+// meaning of padding: the first stops where padding completes a group of four
+// characters, later ones want padding at the very end, the latest ignore it. In
+// all of them, 32 bytes come from 43 characters.
+func decodePythonKey(s string) ([]byte, error) {
 	const wanted = 43
 	var digits strings.Builder // the characters that stand for six bits each, in the URL-safe alphabet
 	padding := 0               // how many "=" have come since the last of them
 	stopped := -1              // the number of digits where the first generation stops, once it has
-	for _, c := range []byte(s) {
+	for _, c := range []byte(urlAlphabet.Replace(s)) {
 		switch {
 		case c >= utf8.RuneSelf:
 			return nil, nil
@@ -107,12 +269,8 @@ func decodeKey(s string) ([]byte, error) {
 			if group := digits.Len() % 4; stopped < 0 && group >= 2 && group+padding >= 4 {
 				stopped = digits.Len()
 			}
-		case c == '+':
-			c = '-'
-		case c == '/':
-			c = '_'
 		}
-		if base64url[c] {
+		if strings.IndexByte(base64Digits, c) >= 0 {
 			digits.WriteByte(c)
 			padding = 0
 		}
@@ -120,7 +278,8 @@ func decodeKey(s string) ([]byte, error) {
 
 	exact := digits.Len() == wanted // what 3.15 and later want
 	first := stopped == wanted      // what versions before 3.13.13 and 3.14.4 want
-	// Those between want exactly as many and padding behind them: where the others agree, they do too.
+	// The versions between want 43 digits with padding behind them: if the
+	// others agree, they do too.
 	if exact != first {
 		advice := "keep the 44 characters of the Fernet key and nothing behind or inside them"
 		if exact && padding == 0 {
@@ -134,9 +293,10 @@ func decodeKey(s string) ([]byte, error) {
 	return base64.RawURLEncoding.DecodeString(digits.String()) // 43 digits of the alphabet: it cannot fail
 }
 
-// checkSessionID refuses what cannot be the salt of a session's own key. Python salts with the UTF-8 of the ID.
-// HMAC pads its key, which the salt is, with zeros (RFC 2104), so that IDs that differ by trailing zeros would
-// share a key.
+// checkSessionID refuses an ID that cannot be the salt of a session's own key.
+// Python salts with the UTF-8 of the ID. HMAC pads its key, which the salt is,
+// with zeros (RFC 2104), so IDs that differ by trailing zeros would share a
+// key.
 func checkSessionID(id string) error {
 	switch {
 	case id == "":
@@ -149,12 +309,16 @@ func checkSessionID(id string) error {
 	return nil
 }
 
-// derive sets derived to the Fernet key of a session: HKDF-SHA256 (RFC 5869) with the master key as input keying
-// material, the session ID as salt, and hkdfInfo. The first half of the key signs, the second encrypts.
+// derive sets derived to the Fernet key of a session: HKDF-SHA256 (RFC 5869)
+// with the master key as input keying material (IKM), the session ID as salt,
+// and hkdfInfo. The first half of the key signs, the second encrypts.
 func (k Key) derive(sessionID string, derived *fernet.Key) error {
-	if k.ikm == nil {
-		return errors.New("key is the zero Key; use ParseKey or NewKey")
+	if k.secret == nil {
+		return errors.New("key is the zero Key: make one with ParseKey or NewKey")
 	}
-	_, err := io.ReadFull(hkdf.New(sha256.New, k.ikm(), []byte(sessionID), []byte(hkdfInfo)), derived[:])
-	return err
+	secret := k.secret()
+	if fips140.Enforced() && len(secret) < 14 { // HKDF would panic
+		return fmt.Errorf("key has %d bytes, and FIPS 140-3 wants at least 14", len(secret))
+	}
+	return expand(secret, sessionID, hkdfInfo, derived[:])
 }

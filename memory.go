@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,7 +12,6 @@ import (
 
 var (
 	_ Session  = (*MemorySession)(nil)
-	_ Replacer = (*MemorySession)(nil)
 	_ Rewriter = (*MemorySession)(nil)
 )
 
@@ -46,17 +46,8 @@ func (s *MemorySession) SessionID() string { return s.id }
 // GetItems implements [Session].
 func (s *MemorySession) GetItems(ctx context.Context, limit int) ([]Item, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("encsession: MemorySession.GetItems: %w", err)
+		return nil, wrap("MemorySession.GetItems", err)
 	}
-	items := s.lend(limit)
-	for i, item := range items {
-		items[i] = bytes.Clone(item)
-	}
-	return items, nil
-}
-
-// lend returns items as GetItems does, but their bytes are those of the session, which must not be changed.
-func (s *MemorySession) lend(limit int) []Item {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	newest := s.rows
@@ -65,42 +56,37 @@ func (s *MemorySession) lend(limit int) []Item {
 	}
 	items := make([]Item, len(newest))
 	for i, row := range newest {
-		items[i] = row.data
+		items[i] = bytes.Clone(row.data)
 	}
-	return items
+	return items, nil
 }
 
-// AddItems implements [Session]. An item that is not a JSON object in valid UTF-8
-// is an [ErrInvalidItem].
+// AddItems implements [Session]. An item that is not a JSON object in valid
+// UTF-8 is an [ErrInvalidItem].
 func (s *MemorySession) AddItems(ctx context.Context, items ...Item) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("encsession: MemorySession.AddItems: %w", err)
+		return wrap("MemorySession.AddItems", err)
 	}
 	added := make([]Item, len(items))
 	for i, item := range items {
 		if !ValidItem(item) {
-			return fmt.Errorf("encsession: MemorySession.AddItems: item %d: %w", i, ErrInvalidItem)
+			return wrap("MemorySession.AddItems", fmt.Errorf("item %d: %w", i, ErrInvalidItem))
 		}
 		added[i] = bytes.Clone(item)
 	}
-	s.keep(added)
-	return nil
-}
-
-// keep adds items that are JSON objects and whose bytes nobody will change.
-func (s *MemorySession) keep(items []Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, item := range items {
+	for _, item := range added {
 		s.last++
 		s.rows = append(s.rows, memoryRow{id: s.last, data: item})
 	}
+	return nil
 }
 
 // PopItem implements [Session].
 func (s *MemorySession) PopItem(ctx context.Context) (Item, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("encsession: MemorySession.PopItem: %w", err)
+		return nil, wrap("MemorySession.PopItem", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +94,7 @@ func (s *MemorySession) PopItem(ctx context.Context) (Item, error) {
 		return nil, nil
 	}
 	last := len(s.rows) - 1
-	item := bytes.Clone(s.rows[last].data) // a GetItems under way may still be reading the stored bytes
+	item := bytes.Clone(s.rows[last].data) // a RewriteItems under way may still read the stored bytes
 	s.rows = slices.Delete(s.rows, last, last+1)
 	return item, nil
 }
@@ -116,7 +102,7 @@ func (s *MemorySession) PopItem(ctx context.Context) (Item, error) {
 // ClearSession implements [Session].
 func (s *MemorySession) ClearSession(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("encsession: MemorySession.ClearSession: %w", err)
+		return wrap("MemorySession.ClearSession", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,13 +120,13 @@ const (
 // valid UTF-8 is an [ErrInvalidItem].
 func (s *MemorySession) RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (int, error) {
 	changed, err := s.rewrite(ctx, first, edit)
-	if err != nil {
-		return changed, fmt.Errorf("encsession: MemorySession.RewriteItems: %w", err)
-	}
-	return changed, nil
+	return changed, wrap("MemorySession.RewriteItems", err)
 }
 
 func (s *MemorySession) rewrite(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (changed int, err error) {
+	if edit == nil {
+		return 0, errors.New("edit is nil")
+	}
 	s.mu.RLock()
 	below := s.last + 1 // rows from here on are not for this pass
 	s.mu.RUnlock()
@@ -185,19 +171,14 @@ func checkEdit(n int, new []Item) error {
 }
 
 // batch returns the newest rows whose IDs are less than below, newest first.
-func (s *MemorySession) batch(below uint64, size int) []memoryRow {
+func (s *MemorySession) batch(below uint64, limit int) (batch []memoryRow) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	end := s.find(below)
-	start := max(end-size, 0)
-	bytes := 0
-	for i := end - 1; i >= start; i-- {
-		if bytes += len(s.rows[i].data); bytes >= maxBatchBytes {
-			start = i
-		}
+	size := 0
+	for at := s.find(below) - 1; at >= 0 && len(batch) < limit && size < maxBatchBytes; at-- {
+		batch = append(batch, s.rows[at])
+		size += len(s.rows[at].data)
 	}
-	batch := slices.Clone(s.rows[start:end])
-	slices.Reverse(batch)
 	return batch
 }
 
@@ -229,29 +210,4 @@ func (s *MemorySession) swap(batch []memoryRow, new []Item) (changed int) {
 	kept := slices.DeleteFunc(s.rows[oldest:], func(row memoryRow) bool { return row.data == nil })
 	s.rows = s.rows[:oldest+len(kept)]
 	return changed
-}
-
-// ReplaceItems implements Replacer. A new item that is not a JSON object in valid UTF-8 is an ErrInvalidItem.
-func (s *MemorySession) ReplaceItems(ctx context.Context, old, new []Item) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, fmt.Errorf("encsession: MemorySession.ReplaceItems: %w", err)
-	}
-	if err := checkReplacement(old, new); err != nil {
-		return 0, fmt.Errorf("encsession: MemorySession.ReplaceItems: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	items := make([]Item, len(s.rows))
-	for i, row := range s.rows {
-		items[i] = row.data
-	}
-	changed := 0
-	for i, at := range matchItems(items, old) {
-		if at >= 0 {
-			s.rows[at].data = bytes.Clone(new[i]) // nil, and so removed below, where new[i] is nil
-			changed++
-		}
-	}
-	s.rows = slices.DeleteFunc(s.rows, func(row memoryRow) bool { return row.data == nil })
-	return changed, nil
 }

@@ -7,98 +7,94 @@ import (
 	"time"
 )
 
-// DefaultTTL is the TTL of an EncryptedSession without WithTTL, the same as in the Python SDK.
+// DefaultTTL is the TTL of an EncryptedSession without [WithTTL], the same as
+// in the Python SDK.
 const DefaultTTL = 10 * time.Minute
 
-// Option is an option of New. Where two options set the same thing, the later one counts; keys of several
-// WithReadKeys add up. The nil Option is an error.
+// Option is an option of [New]. If two options set the same thing, the later
+// one counts; several observers add up. The nil Option is an error.
 type Option func(*config) error
 
 type config struct {
-	sessionID       string
-	ttl             time.Duration
-	readKeys        []Key
-	refusePlaintext bool
-	strict          bool
-	onDrop          func(context.Context, Drop)
+	sessionID         string
+	ttl               time.Duration
+	plaintext         bool
+	strict            bool
+	unreadableHistory bool
+	observers         []func(context.Context, Event)
 }
 
-// WithTTL sets how long after sealing an item is readable: whole seconds, at least one, or NoExpiry. Anything else
-// is an error of New. The TTL is a policy of this reader: it is not stored, and hides items without removing them. Age is
-// counted in whole seconds of Unix time, as at Sealer.Open: with a TTL of a second, an item is readable for between one
+// WithTTL sets how long after sealing an item is readable: whole seconds, at
+// least one, or [NoExpiry]. Anything else is an error of New. The default is
+// [DefaultTTL]. The TTL is a policy of this reader: it is not stored, and hides
+// items without removing them. Age is counted in whole seconds of Unix time, as
+// at [Sealer.Open]: with a TTL of a second, an item is readable for between one
 // and two seconds.
 func WithTTL(ttl time.Duration) Option {
 	return func(c *config) error {
 		c.ttl = ttl
-		return nil
+		return checkTTL(ttl)
 	}
 }
 
-// WithReadKeys makes items readable that were sealed under one of these keys. Nothing is sealed under them. They
-// are for keys that are being retired, not for keys that others may know: whoever holds a read key can forge items.
-func WithReadKeys(keys ...Key) Option {
-	return func(c *config) error {
-		c.readKeys = append(c.readKeys, keys...)
-		return nil
-	}
-}
-
-// WithSessionID derives the key for this ID instead of the store's, for stores whose IDs are not known, change, or
-// differ from what other services use. SessionID and Drop report it. Give every session an ID of its own: a
-// constant would give all sessions one key, so that an item moved from one to another is readable there.
+// WithSessionID derives the keys for this ID instead of the store's, for stores
+// whose IDs are not known, change, or differ from those of other services.
+// SessionID, KeySources and events get it. Give every session an ID of its own:
+// a constant would give all sessions one key, so that an item moved from one to
+// another is readable there.
 func WithSessionID(sessionID string) Option {
 	return func(c *config) error {
 		c.sessionID = sessionID
-		if err := checkSessionID(sessionID); err != nil {
-			return fmt.Errorf("WithSessionID: %w", err)
-		}
-		return nil
+		return checkSessionID(sessionID)
 	}
 }
 
-// WithoutPlaintext makes stored items that are not envelopes unreadable: they are dropped with ErrPlaintext. Without
-// it they pass through as they are, which is how an existing store is migrated, and which means that whoever can
-// write to the database can put words into the history. Use it on every store that has no plaintext to migrate.
-func WithoutPlaintext() Option {
-	return func(c *config) error {
-		c.refusePlaintext = true
-		return nil
-	}
+// WithPlaintext makes stored items readable that are not envelopes: they are
+// returned as they are, at any age. It is for the time of a migration, until
+// [EncryptedSession.SealPlaintext] has run over every session. With it, whoever
+// can write to the database can put words into the history; without it, such
+// items are dropped with [ErrPlaintext].
+func WithPlaintext() Option {
+	return func(c *config) error { c.plaintext = true; return nil }
 }
 
-// WithStrictReads makes GetItems and PopItem return an error, with no items, where they would otherwise drop an item for
-// another reason than ErrExpired. The error wraps that reason. So does ReplaceItems, which reads too. Nothing is removed
-// then but what PopItem has removed before, as its comment says. It does not check the key: what lies further back than
-// a read with a limit gets is not looked at.
+// WithStrictReads makes GetItems, PopItem and RewriteItems return an error,
+// with no items, if they would otherwise drop an item for another reason than
+// [ErrExpired]. The error wraps that reason. Nothing is removed then, except as
+// the comment of PopItem says. It does not check the key: a read with a limit
+// does not look at the items further back.
 func WithStrictReads() Option {
-	return func(c *config) error {
-		c.strict = true
-		return nil
-	}
+	return func(c *config) error { c.strict = true; return nil }
 }
 
-// WithDropHandler sets a function that is told of every item that GetItems or PopItem leaves out, once a call,
-// newest first. It is called by the goroutine that reads, when the read is done and with no lock held, and it may
-// use the session. Concurrent reads call it concurrently. Expired items are to be expected, again in every read that comes
-// upon them: count them rather than log each. A read that returns an error reports nothing, except the
-// expired items that it has removed.
-func WithDropHandler(handle func(context.Context, Drop)) Option {
+// WithUnreadableHistory lets AddItems and SealPlaintext work although the keys
+// do not fit the history, which otherwise is an error of theirs. It is for a
+// session whose old items nobody can or should read any more: the key was lost,
+// or was dropped because it was stolen. It is also for database users who may
+// insert but not read.
+func WithUnreadableHistory() Option {
+	return func(c *config) error { c.unreadableHistory = true; return nil }
+}
+
+// WithObserver sets a func that is told of every call of a method, once, when
+// the call is done, also if it has failed. Several observers are told in the
+// order in which they were given. [LogDrops] makes one.
+//
+// The observer runs in the goroutine of the call, with no lock held, and may
+// use the session. Concurrent calls run it concurrently. The call waits for it.
+// If it panics, the panic reaches the caller; the work of the call is done by
+// then.
+func WithObserver(observe func(context.Context, Event)) Option {
 	return func(c *config) error {
-		if handle == nil {
-			return errors.New("WithDropHandler: handler is nil")
+		if observe == nil {
+			return errors.New("WithObserver: observer is nil")
 		}
-		c.onDrop = handle
+		c.observers = append(c.observers, observe)
 		return nil
 	}
 }
 
-// Drop tells a drop handler of an item that was left out. It holds no item content and no key.
-type Drop struct {
-	SessionID string // as EncryptedSession.SessionID returns it
-	Err       error  // says which item, and wraps ErrExpired, ErrFuture, ErrUndecryptable, ErrMalformed or ErrPlaintext
-}
-
-func newConfig(opts []Option) (config, error) {
+func newConfig(store Session, opts []Option) (config, error) {
 	c := config{ttl: DefaultTTL}
 	for i, opt := range opts {
 		if opt == nil {
@@ -108,5 +104,8 @@ func newConfig(opts []Option) (config, error) {
 			return config{}, fmt.Errorf("option %d: %w", i, err)
 		}
 	}
-	return c, nil
+	if c.sessionID == "" {
+		c.sessionID = store.SessionID()
+	}
+	return c, checkSessionID(c.sessionID)
 }

@@ -2,101 +2,77 @@ package encsession
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
 )
 
-// parallelBytes is how many bytes of items are worth a second goroutine. Fewer are sealed or opened in less time than it
-// takes to wake another core for them: the two broke even between 45 and 90 kB of envelopes (BenchmarkParallel, on two
-// cores of a virtual machine).
+// parallelBytes is how many bytes of items are worth a second goroutine. Fewer
+// are sealed or opened in less time than it takes to wake another core for
+// them: the two broke even between 45 and 90 kB of envelopes
+// (BenchmarkParallel, on two cores of a virtual machine).
 const parallelBytes = 64 << 10
 
-// workersFor returns how many goroutines, the caller's included, are worth it for n items of these sizes in bytes.
-func workersFor(n int, size func(int) int) int {
-	if n < 2 {
-		return 1
-	}
-	total := 0
-	for i := range n {
-		total += size(i)
-	}
-	if total < parallelBytes {
-		return 1
-	}
-	return min(runtime.GOMAXPROCS(0), n, 2*total/parallelBytes)
+// work is what each does with one item, which it may change. It is a type and
+// not a func so that it need not be on the heap.
+type work[T any] interface {
+	size(item *T) int // in bytes
+	do(i int, item *T) error
 }
 
-// inOrder calls do for every number below n, up to the first error or that of the context. It is forEach on one goroutine,
-// and allocates nothing: do need not be on the heap, as what goroutines share is.
-func inOrder(ctx context.Context, n int, do func(int) error) error {
-	for i := range n {
+// each does the work for every item, on several goroutines if the items are
+// worth it, up to the first error or that of the context.
+func each[T any, W work[T]](ctx context.Context, items []T, w W) error {
+	total := 0
+	for i := range items {
+		total += w.size(&items[i])
+	}
+	if total >= parallelBytes {
+		workers := min(runtime.GOMAXPROCS(0), len(items), 2*total/parallelBytes)
+		return forEach(ctx, len(items), workers, func(i int) error { return w.do(i, &items[i]) })
+	}
+	for i := range items {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := do(i); err != nil {
+		if err := w.do(i, &items[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-var errEnded = errors.New("a goroutine was ended by runtime.Goexit")
-
-// forEach calls do for every number below n, on several goroutines, and returns when all calls have. Numbers are taken in
-// order, and none after an error: the error that forEach returns is that of the lowest number that has one, whatever the
-// number of goroutines, or that of the context when it is done. A panic, which a context or a source of randomness
-// may be made to raise, is raised in the goroutine of the caller; a goroutine that they end is an error.
+// forEach calls do for every number below n, on several goroutines, and returns
+// when all calls have returned. It takes numbers in order, and none after an
+// error. It returns the error of the lowest number that has one, or that of the
+// context. Only the caller's goroutine asks the context, which is the caller's
+// code and may panic.
 func forEach(ctx context.Context, n, workers int, do func(int) error) error {
-	type failure struct {
-		at    int
-		err   error
-		panic any
-	}
 	var next atomic.Int64
-	failures := make(chan failure, workers)
-	work := func() {
-		at, done := 0, false
-		defer func() {
-			if p := recover(); !done {
-				next.Store(int64(n))
-				failures <- failure{at: at, err: errEnded, panic: p}
-			}
-		}()
-		for {
-			at = int(next.Add(1)) - 1
-			if at >= n {
-				done = true
-				return
-			}
-			err := ctx.Err()
+	var mu sync.Mutex
+	lowest, first := n, error(nil)
+	work := func(stop func() error) {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			err := stop()
 			if err == nil {
-				err = do(at)
+				err = do(i)
 			}
-			if err != nil {
-				next.Store(int64(n))
-				failures <- failure{at: at, err: err}
-				done = true
-				return
+			if err == nil {
+				continue
 			}
+			next.Store(int64(n))
+			mu.Lock()
+			if i < lowest {
+				lowest, first = i, err
+			}
+			mu.Unlock()
 		}
 	}
 	var others sync.WaitGroup
 	for range workers - 1 {
-		others.Go(work)
+		others.Go(func() { work(func() error { return nil }) })
 	}
-	work()
+	work(ctx.Err)
 	others.Wait()
-	close(failures)
-	first := failure{at: n}
-	for f := range failures {
-		if f.at < first.at {
-			first = f
-		}
-	}
-	if first.panic != nil {
-		panic(first.panic)
-	}
-	return first.err
+	return first
 }

@@ -5,29 +5,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
-// maxMisses is how often in a row PopItem finds the store as it was and yet cannot remove what the store shows, before it
-// takes the store for broken, or for a replica that lags. Between two attempts it waits for maxWait at most.
+// maxMisses is the number of times in a row that PopItem tries in vain to
+// remove one item, before it takes the store for broken, or for a replica that
+// lags. Between two attempts it waits for maxWait at most.
 const (
 	maxMisses = 64
 	maxWait   = 20 * time.Millisecond
 )
 
-var errStuck = errors.New("the store shows it, but does not find it to remove it")
+var errStuck = fmt.Errorf("store lists the item but did not remove it in %d attempts", maxMisses)
 
-// misses counts attempts to remove an item that failed while nothing else seemed to happen.
+// misses counts attempts to remove an item that failed while nothing else
+// seemed to happen.
 type misses struct {
 	last  Item // the item that the attempts were about
 	count int
 }
 
-// again returns nil after a while, for another attempt at an item, or an error where there have been enough.
+// again returns nil after a while, for another attempt at an item, or an error
+// if there have been enough.
 func (m *misses) again(ctx context.Context, stored Item) error {
 	if !bytes.Equal(m.last, stored) {
-		m.last, m.count = stored, 0 // somebody else has done something
+		m.last, m.count = stored, 0 // another client has done something
 	}
 	if m.count++; m.count == maxMisses {
 		return errStuck
@@ -35,118 +40,155 @@ func (m *misses) again(ctx context.Context, stored Item) error {
 	return pause(ctx, rand.N(min(time.Duration(m.count)*time.Millisecond, maxWait)))
 }
 
-// pop removes the newest readable item and returns it with the drops to report, also where there is an error.
-func (s *EncryptedSession) pop(ctx context.Context) (Item, []Drop, error) {
-	if replacer, err := s.replacer(); err == nil {
-		return s.popInPlace(ctx, replacer)
-	}
-	return s.popFromEnd(ctx)
+// PopItem implements [Session]: it removes the newest readable item, and
+// returns it. It never removes an item that it cannot authenticate: a wrong key
+// does not destroy a history.
+//
+// Over a store that is a [Rewriter], the item is removed from its place, and
+// nothing else is, whatever lies above it. If no item is readable, PopItem
+// returns nil. If the newest readable item is plaintext and an undecryptable or
+// malformed item lies above it, PopItem removes nothing and returns
+// [ErrUndecryptable] or [ErrMalformed]. The key may be wrong, and plaintext
+// proves nothing.
+//
+// A store that has only the methods of Session can remove nothing but its
+// newest item:
+//
+//   - If only expired items lie above the newest readable one, PopItem removes
+//     those too, and does so even if it then fails: this is the one error that
+//     may come with a change.
+//   - If an item lies at the end that is neither readable nor expired, PopItem
+//     removes nothing and returns an error that wraps errors.ErrUnsupported and
+//     the reason.
+//   - If there are no items, or only expired ones, it removes nothing and
+//     returns nil.
+//
+// Over such a store PopItem looks before every pop, and calls on one handle
+// take turns. Between handles and processes a race remains: an item that
+// another client adds between look and pop is popped instead. If that item is
+// not readable, PopItem adds it to the end again. A process that dies at that
+// moment loses it, and so does a store that fails then, which the error says.
+// If another client clears the session at that moment, the item comes back
+// after it.
+func (s *EncryptedSession) PopItem(ctx context.Context) (Item, error) {
+	c := s.begin("PopItem")
+	item, err := s.popItem(ctx, &c)
+	return item, s.end(ctx, &c, err)
 }
 
-// popInPlace pops through Replacer. Where another client was faster, it looks again.
-func (s *EncryptedSession) popInPlace(ctx context.Context, replacer Replacer) (Item, []Drop, error) {
+func (s *EncryptedSession) popItem(ctx context.Context, c *call) (Item, error) {
+	if err := s.prepare(ctx, c); err != nil {
+		return nil, err
+	}
+	item, err := s.popInPlace(ctx, c)
+	if errors.Is(err, errNoRewriter) {
+		return s.popFromEnd(ctx, c)
+	}
+	return item, err
+}
+
+// popInPlace pops through Rewriter. If another client was faster, it looks
+// again.
+func (s *EncryptedSession) popInPlace(ctx context.Context, c *call) (Item, error) {
 	var missed misses
 	for {
-		found, err := s.newest(ctx, nil, 1, readable)
+		var top judged // the newest readable item
+		var above []judged
+		changed, err := s.walk(ctx, c, 1, false, func(stored []Item, looks iter.Seq[look]) ([]Item, bool, error) {
+			for l := range looks {
+				if err := s.refuse(l.judged, l.position); err != nil {
+					return nil, false, err
+				}
+				if !readable(l.judged) {
+					above = append(above, judged{opened: opened{key: l.key}, err: l.err})
+					continue
+				}
+				if l.barred != nil {
+					return nil, false, l.barred
+				}
+				top = l.judged
+				new := slices.Clone(stored)
+				new[l.at] = nil
+				return new, false, nil
+			}
+			return nil, true, nil
+		})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		if len(found) == 0 || !readable(found[len(found)-1]) {
-			return nil, s.drops(found), nil
+		if top.payload == nil {
+			c.read(above)
+			if len(above) == 0 {
+				c.keys.fits.Store(true) // an empty history
+			}
+			return nil, nil
 		}
-		top := found[len(found)-1]
-		if err := refusePlaintextBelow(found); err != nil {
-			return nil, nil, err
-		}
-		removed, err := replacer.ReplaceItems(ctx, []Item{top.stored}, []Item{nil})
-		if errors.Is(err, errors.ErrUnsupported) && cannotReplace(ctx, replacer) {
-			return s.popFromEnd(ctx) // a decorator whose own store cannot replace: nothing has been changed
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("store: %w", err)
-		}
-		if removed > 0 {
-			return top.item, s.drops(found), nil
+		if changed > 0 {
+			c.read(append(above, top))
+			c.Removed = changed
+			return top.payload, nil
 		}
 		if err := missed.again(ctx, top.stored); err != nil {
-			return nil, nil, atPosition(len(found)-1, err)
+			return nil, atPosition(len(above), err)
 		}
 	}
 }
 
-// cannotReplace asks a Replacer for nothing, to tell one that can never replace from one whose error only looks so: some
-// errors of the system, such as EOPNOTSUPP, are errors.ErrUnsupported too.
-func cannotReplace(ctx context.Context, replacer Replacer) bool {
-	_, err := replacer.ReplaceItems(ctx, nil, nil)
-	return errors.Is(err, errors.ErrUnsupported)
-}
-
-// refusePlaintextBelow returns an error where the last of found, the item to be removed, is plaintext below an item that no
-// key opens: under a wrong key everything that is encrypted looks so, and must not be eaten with what lay there before.
-func refusePlaintextBelow(found []judged) error {
-	if top := found[len(found)-1]; !bytes.Equal(top.item, top.stored) {
-		return nil // encrypted
-	}
-	for position, j := range found {
-		if errors.Is(j.err, ErrUndecryptable) {
-			return fmt.Errorf("what is not encrypted is not removed from below an item that no key opens: %w", atPosition(position, j.err))
-		}
-	}
-	return nil
-}
-
-// popFromEnd pops with the four methods of Session alone. It looks at the store before every pop, and starts again
-// where another client has changed the end meanwhile.
-func (s *EncryptedSession) popFromEnd(ctx context.Context) (Item, []Drop, error) {
+// popFromEnd pops with the four methods of Session alone. It looks at the store
+// before every pop, and starts again if another client has changed the end
+// meanwhile.
+func (s *EncryptedSession) popFromEnd(ctx context.Context, c *call) (Item, error) {
 	select {
 	case s.popping <- struct{}{}:
 		defer func() { <-s.popping }()
 	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+		return nil, ctx.Err()
 	}
 
-	var drops []Drop // of what has been removed
 	var missed misses
 	for {
 		// The items to remove: expired ones and then, last, the readable one.
-		found, err := s.newest(ctx, nil, 1, func(j judged) bool { return !expired(j) })
+		found, err := s.newest(ctx, c.keys, 1, func(j judged) bool { return !expired(j) })
 		if err != nil {
-			return nil, drops, err
+			return nil, err
 		}
 		if len(found) == 0 || expired(found[len(found)-1]) {
-			return nil, append(drops, s.drops(found)...), nil
+			c.read(found)
+			return nil, nil
 		}
 		if last := len(found) - 1; !readable(found[last]) {
-			return nil, drops, fmt.Errorf("%w: store %T cannot remove an item from below another: %w",
+			return nil, fmt.Errorf("%w: store %T cannot remove an item from below another: %w",
 				errors.ErrUnsupported, s.store(), atPosition(last, found[last].err))
 		}
 		for _, expected := range found {
-			popped, err := s.popIfKnown(ctx, expected)
+			popped, err := s.popIfKnown(ctx, c.keys, expected)
 			if err != nil {
-				return nil, drops, err
+				return nil, err
 			}
 			if popped.stored == nil {
 				if err := missed.again(ctx, expected.stored); err != nil {
-					return nil, drops, atPosition(0, err)
+					return nil, atPosition(0, err)
 				}
 				break
 			}
+			c.Removed++
+			c.read([]judged{popped}) // each was the newest
 			if readable(popped) {
-				return popped.item, drops, nil
+				return popped.payload, nil
 			}
-			drops = append(drops, s.drop(0, popped.err))
 		}
 	}
 }
 
-// popIfKnown looks at the end of the store and pops it if it is readable or expired. It returns what it has removed,
-// or the zero value where it has removed nothing. The item expected there need not be judged again.
-func (s *EncryptedSession) popIfKnown(ctx context.Context, expected judged) (judged, error) {
+// popIfKnown looks at the end of the store and pops it if it is readable or
+// expired. It returns the item that it has removed, or the zero value if it has
+// removed nothing. The expected item need not be judged again.
+func (s *EncryptedSession) popIfKnown(ctx context.Context, keys *keyset, expected judged) (judged, error) {
 	judge := func(stored Item) judged {
 		if bytes.Equal(stored, expected.stored) {
 			return expected
 		}
-		return s.judge(stored, time.Now())
+		return s.judge(keys, stored, unixTime(time.Now()))
 	}
 	end, err := s.store().GetItems(ctx, 1)
 	if err != nil {
@@ -172,9 +214,10 @@ func (s *EncryptedSession) popIfKnown(ctx context.Context, expected judged) (jud
 	return judged{}, nil
 }
 
-// putBackTimeout is how long a store may take to take back what should not have been popped, even if the caller does
-// not want to wait any longer.
+// putBackTimeout is how long a store may take to take back an item that should
+// not have been popped, even if the caller does not want to wait any longer.
 const putBackTimeout = 10 * time.Second
 
-// removable reports whether an item may be popped where popping is all that the store can do.
+// removable reports whether an item may be popped if popping is all that the
+// store can do.
 func removable(j judged) bool { return readable(j) || expired(j) }

@@ -3,46 +3,48 @@ package encsession
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"reflect"
 )
 
-// TypedSession is a view of a Session whose items are decoded into T and encoded from T with encoding/json.
-// Its methods are those of the interface memory.Session in github.com/nlpodyssey/openai-agents-go. It holds
-// nothing but the Session: copies are the same view, and it is as safe for concurrent use as the Session is.
+// TypedSession is a view of a [Session] whose items are decoded into T and
+// encoded from T with encoding/json. It holds nothing but the Session: copies
+// are the same view, and it is as safe for concurrent use as the Session is.
+// The zero TypedSession returns errors.
 //
-// The items of that framework, which are those of the OpenAI Go SDK, are unions that encoding/json alone loses parts of,
-// or cannot decode: for them there is the module github.com/encsession/encsession/openaisession.
+// The items of the OpenAI Go SDK are unions that encoding/json alone cannot
+// decode, or loses parts of. For them there is the module
+// github.com/encsession/encsession/openaisession.
 //
-// What T does not hold is lost when an item is decoded and added again. For items that other programs write, choose a T
-// that keeps unknown members, such as Item or map[string]json.RawMessage; map[string]any rounds large integers. One item
-// that T cannot take fails the whole read; read the Session itself to see the others.
+// Members that T does not hold are lost if an item is decoded and added again.
+// For items that other programs write, choose a T that keeps unknown members,
+// such as [Item] or map[string]json.RawMessage; map[string]any rounds large
+// integers. One item that T cannot take fails the whole read; read the Session
+// itself to see the others.
 type TypedSession[T any] struct {
 	session Session
 }
 
-// Typed returns a view of s whose items are values of T. T must encode to a JSON object.
+// Typed returns a view of s whose items are values of T. T must encode to a
+// JSON object.
 func Typed[T any](s Session) TypedSession[T] {
+	if isNil(s) {
+		return TypedSession[T]{}
+	}
 	return TypedSession[T]{session: s}
 }
 
-// SessionID returns the ID of the session, and the empty string where Typed was given a nil Session.
-func (t TypedSession[T]) SessionID(context.Context) string {
-	if t.session == nil {
-		return ""
-	}
-	return t.session.SessionID()
+// SessionID returns the ID of the session, and the empty string if Typed was
+// given a nil Session.
+func (t TypedSession[T]) SessionID() string {
+	return t.store().SessionID()
 }
 
-// GetItems returns the newest limit items, oldest first; all of them where limit is 0 or less. An item that
-// cannot be decoded into T is a *DecodeError, and no items are returned.
+// GetItems returns the newest limit items, oldest first; all of them if limit
+// is 0 or less. An item that cannot be decoded into T is a [*DecodeError], and
+// no items are returned.
 func (t TypedSession[T]) GetItems(ctx context.Context, limit int) ([]T, error) {
-	if t.session == nil {
-		return nil, fmt.Errorf("encsession: GetItems: %w", errNoSession)
-	}
-	items, err := t.session.GetItems(ctx, limit)
+	items, err := t.store().GetItems(ctx, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -55,29 +57,25 @@ func (t TypedSession[T]) GetItems(ctx context.Context, limit int) ([]T, error) {
 	return values, nil
 }
 
-// AddItems encodes all values and then adds them in one call: all of them or none.
-func (t TypedSession[T]) AddItems(ctx context.Context, values []T) error {
-	if t.session == nil {
-		return fmt.Errorf("encsession: AddItems: %w", errNoSession)
-	}
+// AddItems encodes all values and then adds them in one call: all of them or
+// none.
+func (t TypedSession[T]) AddItems(ctx context.Context, values ...T) error {
 	items := make([]Item, len(values))
 	for i, value := range values {
 		item, err := json.Marshal(value)
 		if err != nil {
-			return &encodeError{index: i, typ: reflect.TypeFor[T](), err: err}
+			return &encodeError{index: i, typ: reflect.TypeFor[T]().String(), err: hide(err)}
 		}
 		items[i] = item
 	}
-	return t.session.AddItems(ctx, items...)
+	return t.store().AddItems(ctx, items...)
 }
 
-// PopItem removes the newest item and returns it, or nil where there is none. Where the removed item cannot be
-// decoded into T, the error is a *DecodeError that carries it, so that it is not lost.
+// PopItem removes the newest item and returns it, or nil if there is none. If
+// the removed item cannot be decoded into T, the error is a [*DecodeError] that
+// carries it, so that it is not lost.
 func (t TypedSession[T]) PopItem(ctx context.Context) (*T, error) {
-	if t.session == nil {
-		return nil, fmt.Errorf("encsession: PopItem: %w", errNoSession)
-	}
-	item, err := t.session.PopItem(ctx)
+	item, err := t.store().PopItem(ctx)
 	if err != nil || item == nil {
 		return nil, err
 	}
@@ -90,55 +88,67 @@ func (t TypedSession[T]) PopItem(ctx context.Context) (*T, error) {
 
 // ClearSession removes all items.
 func (t TypedSession[T]) ClearSession(ctx context.Context) error {
-	if t.session == nil {
-		return fmt.Errorf("encsession: ClearSession: %w", errNoSession)
-	}
-	return t.session.ClearSession(ctx)
+	return t.store().ClearSession(ctx)
 }
 
-var errNoSession = errors.New("no session")
+// store returns the session, or one whose methods return errors.
+func (t TypedSession[T]) store() Session {
+	if t.session == nil {
+		return (*EncryptedSession)(nil)
+	}
+	return t.session
+}
 
 func decode[T any](item Item, value *T, position int) error {
 	if err := json.Unmarshal(item, value); err != nil {
-		return &DecodeError{Item: item, Err: err, position: position, typ: reflect.TypeFor[T]()}
+		return &DecodeError{position: position, typ: reflect.TypeFor[T]().String(), item: hide(item), err: hide(err)}
 	}
 	return nil
 }
 
-// DecodeError is returned by TypedSession.GetItems and TypedSession.PopItem for an item that cannot be decoded
-// into the type of the view. Its text names the position of the item, counted from the newest, which is 0, and
-// the type, but no content; Item and Err may show content.
+// DecodeError is returned by TypedSession.GetItems and TypedSession.PopItem for
+// an item that cannot be decoded into the type of the view. Printed in any way,
+// it names the position of the item, counted from the newest, which is 0, and
+// the type. It shows neither the item nor the cause, which may quote the item.
 type DecodeError struct {
-	Item Item  // the item, which PopItem has removed from the session; it belongs to the caller
-	Err  error // what encoding/json said
-
 	position int
-	typ      reflect.Type
+	typ      string
+	item     hidden[Item]
+	err      hidden[error]
 }
 
-// Error names the position of the item and the type, and shows no content.
-func (e *DecodeError) Error() string {
-	return fmt.Sprintf("encsession: item %d from the newest cannot be decoded into %v", e.position, e.typ)
+// Error names the position of the item and the type.
+func (e DecodeError) Error() string {
+	return fmt.Sprintf("encsession: item %d from the newest cannot be decoded into %s", e.position, e.typ)
 }
 
-// Format writes what Error returns, whatever the verb.
-func (e DecodeError) Format(f fmt.State, _ rune) { io.WriteString(f, e.Error()) }
+// Item returns the item, which PopItem has removed from the session. It belongs
+// to the caller.
+func (e DecodeError) Item() Item {
+	if e.item == nil {
+		return nil
+	}
+	return e.item()
+}
 
-// MarshalText returns what Error returns, so that encoding/json and log/slog show no content either.
-func (e DecodeError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+// Unwrap returns the error of encoding/json, which may quote the item.
+func (e DecodeError) Unwrap() error {
+	if e.err == nil {
+		return nil
+	}
+	return e.err()
+}
 
-// Unwrap returns what encoding/json said.
-func (e *DecodeError) Unwrap() error { return e.Err }
-
-// encodeError is an error of encoding/json without its text, which may quote the value.
+// encodeError is an error of encoding/json without its text, which may quote
+// the value.
 type encodeError struct {
 	index int
-	typ   reflect.Type
-	err   error
+	typ   string
+	err   hidden[error]
 }
 
 func (e *encodeError) Error() string {
-	return fmt.Sprintf("encsession: AddItems: item %d: %v cannot be encoded as JSON", e.index, e.typ)
+	return fmt.Sprintf("encsession: AddItems: item %d: %s cannot be encoded as JSON", e.index, e.typ)
 }
 
-func (e *encodeError) Unwrap() error { return e.err }
+func (e *encodeError) Unwrap() error { return e.err() }

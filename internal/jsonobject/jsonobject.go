@@ -1,4 +1,6 @@
-package encsession
+// Package jsonobject checks and takes apart JSON objects (RFC 8259), without
+// decoding more of them than is asked for.
+package jsonobject
 
 import (
 	"bytes"
@@ -9,10 +11,11 @@ import (
 	"unicode/utf8"
 )
 
-// isObject reports whether b is a JSON object (RFC 8259) in valid UTF-8, nested no deeper than encoding/json reads. It
-// says what utf8.Valid and json.Valid together say of an object, which the tests prove by fuzzing, in a fraction of the
-// time: every read checks every item.
-func isObject(b []byte) bool {
+// Valid reports whether b is a JSON object in valid UTF-8, nested no deeper
+// than encoding/json reads. It gives the answer that utf8.Valid and json.Valid
+// give together for an object, in a fraction of the time. The tests prove that
+// by fuzzing. Every read checks every item, so the time matters.
+func Valid(b []byte) bool {
 	b = skipSpace(b)
 	if !startsWith(b, '{') {
 		return false
@@ -21,10 +24,11 @@ func isObject(b []byte) bool {
 	return ok && len(skipSpace(rest)) == 0
 }
 
-// members returns what the members of these names in a JSON object are, and nil for those that it does not have. Names
-// are exact, and the last of duplicates counts, as in Python. What it returns are parts of object, which isObject has
-// seen. It makes nothing of the other members, of which a hostile object may have millions.
-func members(object []byte, names ...string) [][]byte {
+// Members returns the values of the members with these names, and nil for a
+// member that the object does not have. Names are exact, and the last duplicate
+// counts, as in Python. The values are parts of object, which must be Valid.
+// Other members cost no memory; a hostile object may have millions of them.
+func Members(object []byte, names ...string) [][]byte {
 	found := make([][]byte, len(names))
 	skipMembers(skipSpace(object), maxDepth, func(name, value []byte) {
 		if i := slices.Index(names, unquote(name)); i >= 0 {
@@ -34,7 +38,15 @@ func members(object []byte, names ...string) [][]byte {
 	return found
 }
 
-// unquote returns the text that a JSON string stands for.
+// Text returns the text that a value of Members stands for, and false if the
+// value is not a string.
+func Text(value []byte) (text string, ok bool) {
+	if !startsWith(value, '"') {
+		return "", false
+	}
+	return unquote(value), true
+}
+
 func unquote(quoted []byte) string {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return string(quoted[1 : len(quoted)-1])
@@ -47,8 +59,8 @@ func unquote(quoted []byte) string {
 // maxDepth is how deep objects and arrays may be nested, as in encoding/json.
 const maxDepth = 10000
 
-// The functions below return what follows a JSON value at the beginning of b, and whether there is one. They leave the
-// check for UTF-8 to their caller.
+// The functions below return the bytes that follow a JSON value at the
+// beginning of b, and whether there is such a value.
 
 func skipValue(b []byte, depth int) (rest []byte, ok bool) {
 	if len(b) == 0 {
@@ -72,7 +84,8 @@ func skipValue(b []byte, depth int) (rest []byte, ok bool) {
 	return nil, false
 }
 
-// skipMembers gives the name, in its quotes, and the value of each member of an object to visit, which may be nil.
+// skipMembers calls visit, which may be nil, with the quoted name and the value
+// of each member of an object.
 func skipMembers(b []byte, depth int, visit func(name, value []byte)) (rest []byte, ok bool) {
 	if depth == 0 {
 		return nil, false
@@ -161,9 +174,11 @@ func skipString(b []byte) (rest []byte, ok bool) {
 	return nil, false
 }
 
-// specialBytes looks at eight bytes of a string. It returns 0 where all of them stand for themselves and are ASCII.
-// Otherwise the lowest bit that it returns is the high bit of the first byte that is not: a quote, a backslash, a control
-// character, or one beyond ASCII. The bytes above that one may be wrong, for a subtraction borrows from the byte above.
+// specialBytes looks at eight bytes of a string. It returns 0 if all of them
+// stand for themselves and are ASCII. Otherwise the lowest bit that it returns
+// is the high bit of the first byte that does not: a quote, a backslash, a
+// control character, or a byte beyond ASCII. The bytes above that one may be
+// wrong, for a subtraction borrows from the byte above.
 func specialBytes(x uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	quotes := (x ^ ones*'"') - ones
@@ -172,7 +187,8 @@ func specialBytes(x uint64) uint64 {
 	return (quotes | backslashes | controls | x) & highs
 }
 
-// escapeLen returns the length of the escape sequence at the beginning of b, which begins with a backslash, or 0.
+// escapeLen returns the length of the escape sequence at the beginning of b,
+// which begins with a backslash, or 0 if it is none.
 func escapeLen(b []byte) int {
 	if len(b) < 2 {
 		return 0
@@ -188,8 +204,8 @@ func escapeLen(b []byte) int {
 	return 0
 }
 
-// runesLen returns the length of the text at the beginning of b that is beyond ASCII, with single characters of ASCII
-// inside, such as spaces between words; or 0 where it is not UTF-8.
+// runesLen returns the length of the text beyond ASCII at the beginning of b,
+// with single spaces between its words, or 0 if it is not UTF-8.
 func runesLen(b []byte) int {
 	n := 0
 	for n < len(b) {

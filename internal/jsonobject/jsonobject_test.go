@@ -1,4 +1,4 @@
-package encsession
+package jsonobject
 
 import (
 	"encoding/json"
@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// plainIsObject is isObject as encoding/json has it.
-func plainIsObject(b []byte) bool {
+// plainValid is Valid as encoding/json has it.
+func plainValid(b []byte) bool {
 	var object map[string]json.RawMessage
 	return utf8.Valid(b) && json.Unmarshal(b, &object) == nil && object != nil
 }
@@ -28,10 +28,10 @@ var objectSeeds = []string{
 
 func checkObject(t *testing.T, b []byte) {
 	t.Helper()
-	require.Equal(t, plainIsObject(b), isObject(b), "%q", b)
+	require.Equal(t, plainValid(b), Valid(b), "%q", b)
 }
 
-func TestIsObject(t *testing.T) {
+func TestValid(t *testing.T) {
 	for _, seed := range objectSeeds {
 		for _, form := range []string{"%", `{"a":%}`, `{"a":[%]}`, `{%:1}`, `{"a":[1,%,2],"b":%}`, ` {"long enough for eight bytes at a time" : % } `} {
 			checkObject(t, []byte(strings.ReplaceAll(form, "%", seed)))
@@ -50,13 +50,13 @@ func TestIsObject(t *testing.T) {
 		checkObject(t, []byte(`{"a":`+strings.Repeat("[", depth-1)+strings.Repeat("]", depth-1)+"}"))
 		checkObject(t, []byte(strings.Repeat(`{"a":[`, depth)))
 	}
-	require.True(t, isObject([]byte(`{"a":[1]}`)))
-	require.False(t, isObject([]byte(`[{"a":1}]`)))
+	require.True(t, Valid([]byte(`{"a":[1]}`)))
+	require.False(t, Valid([]byte(`[{"a":1}]`)))
 }
 
-// TestIsObjectOfCutAndChangedItems takes real items apart.
-func TestIsObjectOfCutAndChangedItems(t *testing.T) {
-	data, err := os.ReadFile("testdata/python-v1.json")
+// TestValidOfCutAndChangedItems takes real items apart.
+func TestValidOfCutAndChangedItems(t *testing.T) {
+	data, err := os.ReadFile("../../testdata/python-v1.json")
 	require.NoError(t, err)
 	var v struct {
 		Envelopes []struct{ Item, Stored string }
@@ -75,7 +75,7 @@ func TestIsObjectOfCutAndChangedItems(t *testing.T) {
 	}
 }
 
-func FuzzIsObject(f *testing.F) {
+func FuzzValid(f *testing.F) {
 	for _, seed := range objectSeeds {
 		f.Add([]byte(seed))
 		f.Add([]byte(`{"a":[` + seed + `]}`))

@@ -1,0 +1,71 @@
+package encsession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// guardItems is how many of the newest items the guard looks at, at most.
+const guardItems = 16
+
+// guard returns an error if the keys do not fit the history, so that a writer
+// with a wrong key does not split it, and a forgotten WithPlaintext does not
+// hide it. A passed look is remembered with the keys; a refusal is not.
+func (s *EncryptedSession) guard(ctx context.Context, keys *keyset) error {
+	if s.unreadableHistory || keys.fits.Load() {
+		return nil
+	}
+	var stored []Item
+	var err error
+	for _, limit := range []int{1, guardItems} { // the newest item alone is nearly always enough
+		if stored, err = s.store().GetItems(ctx, limit); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		opens := func(item Item) bool {
+			o, err := keys.sealer.authenticate(item)
+			return err == nil && o.key == current
+		}
+		if len(stored) == 0 || slices.ContainsFunc(stored, opens) {
+			keys.fits.Store(true)
+			return nil
+		}
+	}
+	if err := s.fit(keys, stored); err != nil {
+		return err
+	}
+	keys.fits.Store(true)
+	return nil
+}
+
+// fit judges the keys by the newest items, of which the current key opens none.
+func (s *EncryptedSession) fit(keys *keyset, stored []Item) error {
+	now := unixTime(time.Now())
+	decided, authentic, plaintext := false, false, false
+	for _, item := range slices.Backward(stored) {
+		o, err := keys.sealer.authenticate(item)
+		undecryptable := errors.Is(err, ErrUndecryptable)
+		authentic = authentic || err == nil
+		plaintext = plaintext || errors.Is(err, ErrPlaintext)
+		if decided || err != nil && !undecryptable || inFuture(o.sealed, now) || keys.sealer.expired(o.sealed, now) {
+			continue
+		}
+		decided = true // the newest envelope that is neither expired nor ahead of the clock
+		if undecryptable {
+			return s.unfit(keys, err, "no key opens its newest items")
+		}
+	}
+	if plaintext && !authentic && !s.plaintext {
+		return fmt.Errorf("session %q holds items that are not encrypted, which reads would hide: "+
+			"set WithPlaintext, or run SealPlaintext first; WithUnreadableHistory adds all the same: %w", s.sessionID, ErrPlaintext)
+	}
+	return nil
+}
+
+// unfit is the error for a wrong key.
+func (s *EncryptedSession) unfit(keys *keyset, reason error, why string) error {
+	return fmt.Errorf("session %q: %s (%s): check the key, or add the missing one to Keyring.Older; "+
+		"WithUnreadableHistory writes all the same: %w", s.sessionID, why, keys.ring.names(), reason)
+}

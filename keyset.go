@@ -1,0 +1,64 @@
+package encsession
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+)
+
+// keyset is a keyring with what belongs to it in one handle.
+type keyset struct {
+	ring   Keyring
+	sealer *Sealer
+	fits   atomic.Bool // whether the guard has nothing to ask any more
+}
+
+// derive derives the keys of the session from a keyring, and keeps them.
+func (s *EncryptedSession) derive(ring Keyring) (*keyset, error) {
+	ring.Older = slices.Clone(ring.Older) // the caller's
+	sealer, err := newSealer(s.sessionID, ring, s.ttl)
+	if err != nil {
+		return nil, err
+	}
+	keys := &keyset{ring: ring, sealer: sealer}
+	s.keys.Store(keys)
+	return keys, nil
+}
+
+// currentKeys returns the keys for a call. It derives them only if the source
+// has given others than before.
+func (s *EncryptedSession) currentKeys(ctx context.Context) (*keyset, error) {
+	held := s.keys.Load()
+	if s.source == nil {
+		return held, nil
+	}
+	ring, err := s.source().Keys(ctx, s.sessionID)
+	if err == nil && (held == nil || !held.ring.equal(ring)) {
+		held, err = s.derive(ring)
+	}
+	if err != nil {
+		s.keys.Store(nil)
+		return nil, fmt.Errorf("key source: %w", err)
+	}
+	return held, nil
+}
+
+// prepare checks the session and the context, and asks for the keys, before a
+// call or a batch of it. If the current key is no longer that of the batch
+// before, it returns an ErrKeyChanged.
+func (s *EncryptedSession) prepare(ctx context.Context, c *call) error {
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	keys, err := s.currentKeys(ctx)
+	if err != nil {
+		return err
+	}
+	if c.keys != nil && !c.keys.ring.Current.equal(keys.ring.Current) {
+		return fmt.Errorf("%w, from %s to %s: run it again", ErrKeyChanged,
+			c.keys.ring.Current.Fingerprint(), keys.ring.Current.Fingerprint())
+	}
+	c.keys = keys
+	return nil
+}

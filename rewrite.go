@@ -1,0 +1,377 @@
+package encsession
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+)
+
+// look is a stored item as a walk sees it, in memory of its own.
+type look struct {
+	judged
+	at       int   // in its batch
+	position int   // from the newest item, which is 0
+	barred   error // why the item must stay as it is; nil if it may change
+}
+
+// errNoRewriter is the error of walk over a store that cannot rewrite.
+var errNoRewriter = fmt.Errorf("%w: store is not a Rewriter", errors.ErrUnsupported)
+
+// walk goes over the stored items in one pass of the store's RewriteItems, and
+// returns how many were changed. edit gets each batch as it is stored and, one
+// by one as it asks for them, the items in it. An error of edit ends the pass,
+// leaves its batch alone, and is returned. Over a store that cannot rewrite,
+// the error is an errNoRewriter and edit was not called.
+//
+// If the walk is careful, it asks for the keys again before another batch, and
+// pauses for as long as the last one took, if that was changed, for the sake of
+// other clients.
+//
+// The first undecryptable or malformed item is the barrier. With a wrong key
+// every envelope looks undecryptable, so plaintext below the barrier must stay.
+func (s *EncryptedSession) walk(ctx context.Context, c *call, first int, careful bool, edit func(stored []Item, looks iter.Seq[look]) (new []Item, more bool, err error)) (int, error) {
+	store := s.store()
+	rewriter, ok := store.(Rewriter)
+	if !ok {
+		return 0, fmt.Errorf("%w: %T", errNoRewriter, store)
+	}
+	position, batches := 0, 0
+	var edited time.Time // when the last batch went to the store to be changed; zero if it stayed as it was
+	var barrier, failed error
+	changed, err := rewriter.RewriteItems(ctx, first, func(stored []Item) (new []Item, more bool) {
+		if batches++; batches > 1 && careful {
+			if !edited.IsZero() {
+				failed = pause(ctx, time.Since(edited))
+			}
+			if failed == nil {
+				failed = s.prepare(ctx, c)
+			}
+			if failed != nil {
+				return nil, false
+			}
+		}
+		now := unixTime(time.Now())
+		looks := func(yield func(look) bool) {
+			for i, item := range stored {
+				if failed = ctx.Err(); failed != nil {
+					return
+				}
+				l := look{judged: s.judge(c.keys, bytes.Clone(item), now), at: i, position: position}
+				position++
+				if barrier == nil && (errors.Is(l.err, ErrUndecryptable) || errors.Is(l.err, ErrMalformed)) {
+					barrier = fmt.Errorf("an item that is not encrypted stays, for it lies below one that cannot be read: %w", atPosition(l.position, l.err))
+				}
+				if l.plaintext() {
+					l.barred = barrier
+				}
+				if !yield(l) {
+					return
+				}
+			}
+		}
+		new, more, err := edit(stored, looks)
+		if failed == nil {
+			failed = err
+		}
+		if failed != nil {
+			return nil, false
+		}
+		edited = time.Time{}
+		if new != nil {
+			edited = time.Now()
+		}
+		return new, more
+	})
+	switch {
+	case failed != nil:
+		return changed, failed
+	case batches == 0 && errors.Is(err, errors.ErrUnsupported):
+		return changed, fmt.Errorf("%w: %w", errNoRewriter, err) // a decorator whose own store cannot
+	case err != nil:
+		return changed, fmt.Errorf("store: %w", err)
+	}
+	return changed, nil
+}
+
+// operate puts in the place of each stored item what decide returns for it: the
+// stored bytes, which leave it as it is, another item, or nil, which removes
+// it.
+func (s *EncryptedSession) operate(ctx context.Context, c *call, decide func(look) (Item, error)) (int, error) {
+	if err := s.prepare(ctx, c); err != nil {
+		return 0, err
+	}
+	return s.walk(ctx, c, maxBatchItems, true, func(stored []Item, looks iter.Seq[look]) (new []Item, more bool, err error) {
+		for l := range looks {
+			c.count(l.judged)
+			item, err := decide(l)
+			if err != nil {
+				return nil, false, atPosition(l.position, err)
+			}
+			if bytes.Equal(item, l.stored) {
+				continue
+			}
+			if new == nil {
+				new = slices.Clone(stored)
+			}
+			new[l.at] = item
+		}
+		return new, true, nil
+	})
+}
+
+// pause gives other clients the time that a batch has taken from them: a store
+// may lock them all out meanwhile, as SQLite does, and let none of them in
+// between two batches that follow at once.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Rekey seals every item that an older key opens again under the current key,
+// with the same payload and the same time of sealing, expired items included.
+// It returns how many. It leaves plaintext alone.
+//
+// Items that no key opens, unless they are older than the TTL, and malformed
+// ones are left too; if there are any, Rekey finishes its work and returns a
+// [*SkippedError] that counts them. Do not retire a key then.
+//
+// Rekey is safe beside readers, writers and another Rekey, and can be broken
+// off at any time and run again: it replaces an item only if that is still as
+// it was. It leaves items that others add under an old key meanwhile for the
+// next run; [EncryptedSession.Audit] tells whether one is needed. It works in
+// batches, with a pause after each that is as long as the batch took. If the
+// current key changes between two batches, it stops with [ErrKeyChanged]. The
+// count is of changed items, also with an error.
+//
+// Rekey needs a store that is a [Rewriter], and otherwise returns an error that
+// wraps errors.ErrUnsupported. Do not run it while a Python service reads with
+// the old key: that would delete every item that it cannot read.
+func (s *EncryptedSession) Rekey(ctx context.Context) (int, error) {
+	c := s.begin("Rekey")
+	var skipped SkippedError
+	now := unixTime(time.Now())
+	changed, err := s.operate(ctx, &c, func(l look) (Item, error) {
+		switch {
+		case l.authentic() && l.key != current:
+			return c.keys.sealer.sealAt(l.payload, l.sealed)
+		case errors.Is(l.err, ErrUndecryptable) && !c.keys.sealer.expired(l.sealed, now):
+			skipped.Undecryptable++
+		case errors.Is(l.err, ErrMalformed) && !l.authentic():
+			skipped.Malformed++
+		}
+		return l.stored, nil
+	})
+	c.Sealed = changed
+	return changed, s.end(ctx, &c, skipped.or(err))
+}
+
+// SealPlaintext seals every stored item that is not encrypted, as of now, and
+// returns how many. It is for the migration of a store that held plaintext, and
+// it makes legitimate whatever lies there: run it once, while everybody who can
+// write to the database is trusted. Plaintext has no age; from now on these
+// items have one, and expire with the TTL of each reader.
+//
+// If the session holds an envelope that no key opens, and none that the current
+// key opens, SealPlaintext changes nothing and returns an [ErrUndecryptable]:
+// the key is likely to be wrong. It leaves malformed items, and plaintext that
+// lies below an undecryptable or malformed item, and returns a [*SkippedError]
+// that counts them. [WithUnreadableHistory] turns both off, so that plaintext
+// below such an item is sealed too.
+//
+// It reads the session twice. For the rest it works, and fails, like
+// [EncryptedSession.Rekey].
+func (s *EncryptedSession) SealPlaintext(ctx context.Context) (int, error) {
+	c := s.begin("SealPlaintext")
+	changed, err := s.sealPlaintext(ctx, &c)
+	c.Sealed = changed
+	return changed, s.end(ctx, &c, err)
+}
+
+func (s *EncryptedSession) sealPlaintext(ctx context.Context, c *call) (int, error) {
+	if err := s.ownHistory(ctx, c); err != nil {
+		return 0, err
+	}
+	var skipped SkippedError
+	changed, err := s.operate(ctx, c, func(l look) (Item, error) {
+		switch {
+		case errors.Is(l.err, ErrMalformed):
+			skipped.Malformed++
+		case !l.plaintext():
+		case l.barred != nil && !s.unreadableHistory:
+			skipped.Plaintext++
+		default:
+			return c.keys.sealer.sealAt(l.stored, unixTime(time.Now()))
+		}
+		return l.stored, nil
+	})
+	return changed, skipped.or(err)
+}
+
+// ownHistory walks over the session, and returns an error if it holds
+// undecryptable items and none that the current key opens.
+func (s *EncryptedSession) ownHistory(ctx context.Context, c *call) error {
+	own, undecryptable := false, false
+	walked := new(call) // its counts are not those of c
+	_, err := s.operate(ctx, walked, func(l look) (Item, error) {
+		own = own || l.key == current
+		undecryptable = undecryptable || errors.Is(l.err, ErrUndecryptable)
+		return l.stored, nil
+	})
+	c.keys = walked.keys
+	if err == nil && undecryptable && !own && !s.unreadableHistory {
+		err = s.unfit(c.keys, ErrUndecryptable, "no key opens its encrypted items")
+	}
+	return err
+}
+
+// Purge removes every authentic item that was sealed longer ago than age,
+// whatever the TTL, and returns how many. It removes nothing else: no
+// plaintext, and no undecryptable item. If an undecryptable item claims to be
+// older than age, Purge finishes its work and returns a [*SkippedError] that
+// counts such items.
+//
+// Age is counted as for the TTL, so that a Purge by the TTL removes the expired
+// items. It is in whole seconds, 0 or more; anything else is an error. 0 does
+// not turn it off: it removes every item but those of this very second.
+//
+// For the rest Purge works, and fails, like [EncryptedSession.Rekey]. Removed
+// items may remain in database files, logs and backups.
+func (s *EncryptedSession) Purge(ctx context.Context, age time.Duration) (int, error) {
+	c := s.begin("Purge")
+	if age < 0 || age%time.Second != 0 {
+		return 0, s.end(ctx, &c, fmt.Errorf("age of %v is not whole seconds, 0 or more", age))
+	}
+	var skipped SkippedError
+	now := unixTime(time.Now())
+	changed, err := s.operate(ctx, &c, func(l look) (Item, error) {
+		switch old := olderThan(l.sealed, now, age); {
+		case l.authentic() && old:
+			return nil, nil
+		case errors.Is(l.err, ErrUndecryptable) && old:
+			skipped.Undecryptable++
+		}
+		return l.stored, nil
+	})
+	c.Removed = changed
+	return changed, s.end(ctx, &c, skipped.or(err))
+}
+
+// DeleteItems removes every item for which match returns true, and returns how
+// many. It is for erasure, such as "everything that this person said": match
+// sees every authentic item once, newest first, expired ones too, and under
+// [WithPlaintext] the plaintext above the first undecryptable or malformed
+// item. match runs in the caller's goroutine with no lock held. It may keep the
+// item. It does not see items that are added meanwhile.
+//
+// If there are items that match did not see (undecryptable and malformed ones,
+// and plaintext), DeleteItems finishes its work and returns a [*SkippedError]
+// that counts them: the erasure is not complete.
+//
+// For the rest DeleteItems works, and fails, like [EncryptedSession.Rekey].
+// Deleted items may remain in database files, logs and backups.
+func (s *EncryptedSession) DeleteItems(ctx context.Context, match func(Item) bool) (int, error) {
+	c := s.begin("DeleteItems")
+	if match == nil {
+		return 0, s.end(ctx, &c, errors.New("match is nil"))
+	}
+	var skipped SkippedError
+	changed, err := s.operate(ctx, &c, func(l look) (Item, error) {
+		switch {
+		case errors.Is(l.err, ErrUndecryptable):
+			skipped.Undecryptable++
+		case errors.Is(l.err, ErrMalformed):
+			skipped.Malformed++
+		case l.barred != nil || errors.Is(l.err, ErrPlaintext):
+			skipped.Plaintext++
+		case match(l.payload): // of an item that is readable, expired, or from the future
+			return nil, nil
+		}
+		return l.stored, nil
+	})
+	c.Removed = changed
+	return changed, s.end(ctx, &c, skipped.or(err))
+}
+
+// RewriteItems implements [Rewriter], for decorators around this session: edit
+// sees the readable items, and nothing of the others is changed. A replaced
+// item keeps its sealing time; one that was plaintext is sealed as of now. To
+// remove or replace plaintext that lies below an undecryptable or malformed
+// item is an error, as in PopItem. If the current key changes between two
+// batches, RewriteItems stops with [ErrKeyChanged]. Over a store that is not a
+// Rewriter the error wraps errors.ErrUnsupported.
+func (s *EncryptedSession) RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (int, error) {
+	c := s.begin("RewriteItems")
+	changed, err := s.rewriteItems(ctx, &c, first, edit)
+	return changed, s.end(ctx, &c, err)
+}
+
+func (s *EncryptedSession) rewriteItems(ctx context.Context, c *call, first int, edit func([]Item) ([]Item, bool)) (int, error) {
+	if edit == nil {
+		return 0, errors.New("edit is nil")
+	}
+	if err := s.prepare(ctx, c); err != nil {
+		return 0, err
+	}
+	most := max(first, 1)
+	return s.walk(ctx, c, first, true, func(stored []Item, looks iter.Seq[look]) (new []Item, more bool, err error) {
+		var readables []look
+		var items []Item // their payloads
+		for l := range looks {
+			c.count(l.judged)
+			if err := s.refuse(l.judged, l.position); err != nil {
+				return nil, false, err
+			}
+			if readable(l.judged) {
+				readables, items = append(readables, l), append(items, l.payload)
+			}
+		}
+		new = slices.Clone(stored)
+		for len(readables) > 0 { // once, or twice if edit wants few at first
+			n := min(most, len(readables))
+			edited, more := edit(items[:n:n])
+			if err := checkEdit(n, edited); err != nil {
+				return nil, false, err
+			}
+			for i, item := range edited {
+				if new[readables[i].at], err = s.reseal(c, readables[i], item); err != nil {
+					return nil, false, err
+				}
+			}
+			if !more {
+				return new, false, nil
+			}
+			readables, items, most = readables[n:], items[n:], maxBatchItems
+		}
+		return new, true, nil
+	})
+}
+
+// reseal returns what is stored in place of a readable item if edit returns
+// item for it.
+func (s *EncryptedSession) reseal(c *call, l look, item Item) (Item, error) {
+	switch {
+	case item != nil && bytes.Equal(item, l.payload):
+		return l.stored, nil
+	case l.barred != nil:
+		return nil, l.barred
+	case item == nil:
+		c.Removed++
+		return nil, nil
+	}
+	c.Sealed++
+	sealed := l.sealed
+	if l.plaintext() {
+		sealed = unixTime(time.Now())
+	}
+	return c.keys.sealer.sealAt(item, sealed)
+}

@@ -1,0 +1,204 @@
+package encsession
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fernet/fernet-go"
+)
+
+// maxClockSkew is the number of seconds that a token may be ahead of the clock,
+// as in pyca/cryptography.
+const maxClockSkew = 60
+
+// NoExpiry as a TTL means that items are readable whatever their age, even if
+// they were sealed in the future.
+const NoExpiry time.Duration = -1
+
+// Sealer seals and opens the items of one session, whatever stores them: it
+// turns items into envelopes and back. [EncryptedSession] is made of a Sealer
+// and a [Session]. A Sealer is immutable, safe for concurrent use, and never
+// shows a key, however it is printed. NewSealer makes one; the zero Sealer
+// returns errors.
+type Sealer struct {
+	ttl  time.Duration
+	keys hidden[[]fernet.Key] // those of the session: the current one, then the older ones
+}
+
+// NewSealer returns the Sealer of a session. It seals under the key that is
+// derived from keys.Current and sessionID, and opens with all keys of the
+// keyring.
+//
+// The TTL is in whole seconds, at least one, or [NoExpiry]. The session ID must
+// not be empty, must be UTF-8, and must not hold U+0000.
+func NewSealer(sessionID string, keys Keyring, ttl time.Duration) (*Sealer, error) {
+	s, err := newSealer(sessionID, keys, ttl)
+	return s, wrap("NewSealer", err)
+}
+
+func newSealer(sessionID string, ring Keyring, ttl time.Duration) (*Sealer, error) {
+	if err := checkSessionID(sessionID); err != nil {
+		return nil, err
+	}
+	if err := checkTTL(ttl); err != nil {
+		return nil, err
+	}
+	keys := make([]fernet.Key, 1+len(ring.Older))
+	for i, key := range ring.all() {
+		if err := key.derive(sessionID, &keys[i]); err != nil {
+			return nil, fmt.Errorf("key %d of the keyring: %w", i, err)
+		}
+	}
+	return &Sealer{ttl: ttl, keys: hide(keys)}, nil
+}
+
+func checkTTL(ttl time.Duration) error {
+	if ttl != NoExpiry && (ttl < time.Second || ttl%time.Second != 0) {
+		return fmt.Errorf("TTL of %v is neither NoExpiry nor whole seconds, at least one", ttl)
+	}
+	return nil
+}
+
+// check returns an error for a Sealer that NewSealer did not make.
+func (s *Sealer) check() error {
+	if s == nil || s.keys == nil {
+		return errors.New("this Sealer was not made by NewSealer")
+	}
+	return nil
+}
+
+// Seal returns the envelope of an item, sealed now under the current key. The
+// item is sealed byte for byte, even if it looks like an envelope. An item that
+// is not a JSON object in valid UTF-8 is an [ErrInvalidItem].
+func (s *Sealer) Seal(item Item) (sealed Item, err error) {
+	if err = s.check(); err == nil && !ValidItem(item) {
+		err = ErrInvalidItem
+	}
+	if err == nil {
+		sealed, err = s.sealAt(item, unixTime(time.Now()))
+	}
+	return sealed, wrap("Seal", err)
+}
+
+// sealAt returns the envelope of a payload, sealed under the current key at a
+// Unix time in seconds.
+func (s *Sealer) sealAt(payload []byte, sealed uint64) (Item, error) {
+	// fernet-go converts the time back to unsigned seconds.
+	token, err := fernet.EncryptAndSignAtTime(payload, &s.keys()[current], time.Unix(int64(sealed), 0))
+	if err != nil {
+		return nil, fmt.Errorf("no randomness: %w", err)
+	}
+	return slices.Concat([]byte(envelopeHead), token, []byte(envelopeTail)), nil
+}
+
+// Open returns the item in an envelope that a key of the Sealer opens. With
+// every error the item is nil. The errors are [ErrExpired] and [ErrFuture] for
+// an authentic envelope, by the TTL and the clock; [ErrUndecryptable];
+// [ErrMalformed]; and [ErrPlaintext] for an item that is not an envelope.
+//
+// Age is counted as pyca/cryptography counts it, in whole seconds of Unix time:
+// an item has expired if now > sealed + TTL, and is from the future if sealed >
+// now + 60.
+func (s *Sealer) Open(stored Item) (Item, error) {
+	if err := s.check(); err != nil {
+		return nil, wrap("Open", err)
+	}
+	o, err := s.open(stored, unixTime(time.Now()))
+	if err != nil {
+		return nil, wrap("Open", err)
+	}
+	return o.payload, nil
+}
+
+// open opens an envelope and judges it. If the error is ErrExpired, ErrFuture
+// or ErrMalformed, the envelope may still be authentic.
+func (s *Sealer) open(stored Item, now uint64) (opened, error) {
+	o, err := s.authenticate(stored)
+	if err == nil {
+		err = s.judge(o, now)
+	}
+	return o, err
+}
+
+// Reseal returns the payload of an envelope that an older key opens, sealed
+// under the current key with the time of the old envelope, and true. If the
+// current key opens the envelope, Reseal returns a copy of it and false. It
+// ignores the age, and an authentic payload need not be JSON. The errors are
+// [ErrUndecryptable], [ErrMalformed] and [ErrPlaintext]; with each, sealed is
+// nil.
+func (s *Sealer) Reseal(stored Item) (sealed Item, changed bool, err error) {
+	if err := s.check(); err != nil {
+		return nil, false, wrap("Reseal", err)
+	}
+	o, err := s.authenticate(stored)
+	if err == nil && o.key == current {
+		return bytes.Clone(stored), false, nil
+	}
+	if err == nil {
+		sealed, err = s.sealAt(o.payload, o.sealed)
+	}
+	return sealed, err == nil, wrap("Reseal", err)
+}
+
+// opened is what a stored item holds.
+type opened struct {
+	payload Item   // nil unless a key opens it
+	sealed  uint64 // Unix time in seconds; anybody's word unless a key opens it
+	key     int    // current, older than that, or noKey
+}
+
+// Which key has opened an item: the current one, an older one by its place
+// behind that, or none.
+const (
+	current = 0
+	noKey   = -1
+)
+
+// authenticate opens an envelope whatever its age and payload. Its errors are
+// ErrUndecryptable, with which the time of the token is returned, ErrMalformed
+// and ErrPlaintext.
+func (s *Sealer) authenticate(stored Item) (opened, error) {
+	token, err := parseEnvelope(stored)
+	if err != nil {
+		return opened{key: noKey}, err
+	}
+	sealed := tokenTime(token)
+	payload, key, err := openToken(token, s.keys())
+	if err != nil {
+		return opened{sealed: sealed, key: noKey}, err
+	}
+	return opened{payload: payload, sealed: sealed, key: key}, nil
+}
+
+// judge returns ErrExpired, ErrFuture, ErrMalformed or nil for an authentic
+// item.
+func (s *Sealer) judge(o opened, now uint64) error {
+	switch {
+	case s.ttl != NoExpiry && inFuture(o.sealed, now):
+		return ErrFuture
+	case s.expired(o.sealed, now):
+		return ErrExpired
+	case !ValidItem(o.payload):
+		return fmt.Errorf("%w: authentic, but its payload is not a JSON object", ErrMalformed)
+	}
+	return nil
+}
+
+// expired reports whether an item sealed at that time is older than the TTL.
+func (s *Sealer) expired(sealed, now uint64) bool {
+	return s.ttl != NoExpiry && olderThan(sealed, now, s.ttl)
+}
+
+// The times below are Unix times in whole seconds, as tokens have them. That of
+// a token can be any number, so that sums would overflow.
+
+func unixTime(t time.Time) uint64 { return uint64(max(t.Unix(), 0)) }
+
+func inFuture(sealed, now uint64) bool { return sealed > now && sealed-now > maxClockSkew }
+
+func olderThan(sealed, now uint64, age time.Duration) bool {
+	return now > sealed && now-sealed > uint64(age/time.Second)
+}

@@ -1,0 +1,138 @@
+package encsession
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// judged is a stored item and the judgement of a read: it is readable if err is
+// nil, and then the payload is the item that a read returns. An item that has
+// not been judged yet has neither.
+type judged struct {
+	opened
+	stored Item
+	err    error
+}
+
+func readable(j judged) bool { return j.err == nil }
+
+func expired(j judged) bool { return errors.Is(j.err, ErrExpired) }
+
+func (j judged) authentic() bool { return j.key != noKey }
+
+func (j judged) plaintext() bool {
+	return j.key == noKey && (j.err == nil || errors.Is(j.err, ErrPlaintext))
+}
+
+// judge judges an item of the store. A readable item that is not encrypted is
+// its own payload.
+func (s *EncryptedSession) judge(keys *keyset, stored Item, now uint64) judged {
+	o, err := keys.sealer.open(stored, now)
+	if s.plaintext && errors.Is(err, ErrPlaintext) {
+		o.payload, err = stored, nil
+	}
+	if o.key == current && !keys.fits.Load() {
+		keys.fits.Store(true)
+	}
+	return judged{opened: o, stored: stored, err: err}
+}
+
+// newest judges stored items, newest first, until count has been true limit
+// times; all of them if limit is 0 or less. The result is in that order.
+//
+// It reads the store in windows, each more than twice as long as the one
+// before. A longer window begins with the items of the shorter one, unless
+// other clients have changed the store, so those are judged once. Under
+// WithStrictReads the first item to be dropped, other than an expired one, is
+// the error.
+func (s *EncryptedSession) newest(ctx context.Context, keys *keyset, limit int, count func(judged) bool) (found []judged, err error) {
+	now := unixTime(time.Now())
+	for window := limit; ; window = wider(window, limit) {
+		stored, err := s.store().GetItems(ctx, window)
+		if err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+		if len(stored) == 0 {
+			keys.fits.Store(true) // an empty history
+		}
+		before := found
+		found = make([]judged, 0, len(stored))
+		counted := 0
+		for len(found) < len(stored) {
+			// Each item counts for one at most: at least as many as are missing
+			// have to be judged.
+			start, n := len(found), len(stored)-len(found)
+			if limit > 0 {
+				n = min(n, limit-counted)
+			}
+			for position := start; position < start+n; position++ {
+				j := judged{stored: stored[len(stored)-1-position]}
+				if position < len(before) && bytes.Equal(before[position].stored, j.stored) {
+					j = before[position]
+				}
+				found = append(found, j)
+			}
+			if err := each(ctx, found[start:], judging{s, keys, start, now}); err != nil {
+				return nil, err
+			}
+			for _, j := range found[start:] {
+				if count(j) {
+					counted++
+				}
+			}
+			if counted == limit && limit > 0 {
+				return found, nil
+			}
+		}
+		if window <= 0 || len(stored) < window {
+			return found, nil
+		}
+	}
+}
+
+// judging judges the items from position start on that have not been judged
+// yet.
+type judging struct {
+	s     *EncryptedSession
+	keys  *keyset
+	start int
+	now   uint64
+}
+
+func (judging) size(j *judged) int { return len(j.stored) }
+
+func (w judging) do(i int, j *judged) error {
+	if j.payload == nil && j.err == nil {
+		*j = w.s.judge(w.keys, j.stored, w.now)
+	}
+	if j.err != nil {
+		j.payload = nil // nobody wants it
+	}
+	return w.s.refuse(*j, w.start+i)
+}
+
+// refuse returns the error of a read that strict reads want for an item.
+func (s *EncryptedSession) refuse(j judged, position int) error {
+	if s.strict && !readable(j) && !expired(j) {
+		return atPosition(position, j.err)
+	}
+	return nil
+}
+
+func atPosition(position int, err error) error {
+	return fmt.Errorf("item %d from the newest: %w", position, err)
+}
+
+// wider returns the next window after n: as long again, and a limit more, so
+// that log2(k/limit)+2 windows are enough if the newest k items do not count.
+// It returns 0, which means all, for a window that is too long to count.
+func wider(n, limit int) int {
+	if n > (math.MaxInt-limit)/2 {
+		return 0
+	}
+	return 2*n + limit
+}
