@@ -19,7 +19,6 @@ import (
 
 var (
 	_ encsession.Session  = (*Session)(nil)
-	_ encsession.Replacer = (*Session)(nil)
 	_ encsession.Rewriter = (*Session)(nil)
 )
 
