@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Session is a handle on one session of a Store. It implements Session and Replacer of package encsession.
+// Session is a handle on one session of a Store. It implements Session and Rewriter of package encsession.
 // Store.Session makes one; the zero Session returns errors. It is safe for concurrent use.
 type Session struct {
 	store *Store
@@ -85,7 +85,7 @@ func (s *Session) push(ctx context.Context, items []Item) error {
 		}
 		_ = multi.Process(ctx, once{redis.NewCmd(ctx, push...)}) // only queues
 	}
-	finish := s.script(ctx, addScript, len(items), s.ttl())
+	finish := once{s.script(ctx, addScript, len(items), s.ttl())}
 	_ = multi.Process(ctx, finish)
 	commands, err := multi.Exec(ctx)
 	if finish.Err() != nil {

@@ -81,7 +81,18 @@ func (d mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, e
 		ids:         []column{sessions[0], messages[0]},
 		data:        data,
 		newestFirst: "created_at DESC, id DESC",
+		parts:       []part{mysqlByTime, byID(" AND created_at IS NULL")},
 	}, nil
+}
+
+var mysqlByTime = part{
+	where:       " AND created_at IS NOT NULL",
+	newestFirst: "created_at DESC, id DESC",
+	created:     "CAST(created_at AS CHAR)",
+	// Comparing rows would not go through the index.
+	behind: func(created any, id int64) (string, []any) {
+		return " AND (created_at < ? OR created_at = ? AND id < ?)", []any{created, created, id}
+	},
 }
 
 // columns describes columns of a table. It refuses tables without transactions, and types of text that lose
