@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"strings"
 
 	"github.com/encsession/encsession"
 	"github.com/encsession/encsession/examples/internal/show"
@@ -15,9 +14,8 @@ import (
 
 // showLine writes a line, and breaks it if it is too long for a terminal.
 func showLine(w io.Writer, who, what string) {
-	lines := strings.Split(text.WrapSoft(what, 100), "\n")
-	for _, line := range lines {
-		fmt.Fprintf(w, "%-10s %s\n", who, strings.TrimSpace(line))
+	for _, line := range show.Wrap(what, 100) {
+		fmt.Fprintf(w, "%-10s %s\n", who, line)
 		who = ""
 	}
 }

@@ -10,10 +10,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/encsession/encsession"
 	"github.com/encsession/encsession/examples/internal/sample"
-	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/encsession/encsession/examples/internal/show"
 )
 
 func main() {
@@ -187,7 +188,7 @@ func (r *rotation) refused(ctx context.Context, key key) error {
 	if !errors.Is(err, encsession.ErrUndecryptable) {
 		return fmt.Errorf("an add under a retired key is not refused: %w", err)
 	}
-	fmt.Fprintf(r.w, "and adds none:\n%s\n", text.WrapSoft(err.Error(), 116))
+	fmt.Fprintf(r.w, "and adds none:\n%s\n", strings.Join(show.Wrap(err.Error(), 116), "\n"))
 	return nil
 }
 
