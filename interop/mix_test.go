@@ -86,13 +86,15 @@ func foreign(t *testing.T, other string, m mixed) int {
 	return count
 }
 
-// mix is what the function of that name in child.py is. It pauses now and then: Redis has Python begin an add again
+// mix is the counterpart of the function of that name in child.py. It pauses, so
+// that Python has its turns before a pop too: Redis has Python begin an add again
 // whenever another client was faster, which on one busy list Go always is.
 func mix(t *testing.T, s encsession.Session, worker int, deadline time.Time) mixed {
+	const pause = 10 * time.Millisecond
 	var m mixed
 	number := 0
 	for time.Now().Before(deadline) {
-		time.Sleep(3 * time.Millisecond)
+		time.Sleep(pause)
 		for size := range 2 {
 			var items []encsession.Item
 			for range size + 1 {
@@ -105,6 +107,7 @@ func mix(t *testing.T, s encsession.Session, worker int, deadline time.Time) mix
 			}
 			m.Added = append(m.Added, texts(items)...)
 		}
+		time.Sleep(pause)
 		for range 2 {
 			item, err := s.PopItem(t.Context())
 			if err != nil {
