@@ -3,6 +3,7 @@ package encsession_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -18,16 +19,50 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// The benchmarks set a method beside the bare cryptography in it on the same items, turn by turn in one run: GetItems and
-// AddItems beside a loop over fernet-go, New beside HKDF.
+// The benchmarks set a method beside the bare cryptography in it on the same
+// items, turn by turn in one run: GetItems and AddItems beside a loop over
+// fernet-go, New beside HKDF, a KeySource beside a Key. The store is a
+// lendingStore, which copies nothing, so that they measure this package alone.
 //
 //	go test -run '^$' -bench . -cpu 1,2 .
 //
-// ns/op is the time of the method, bare-ns/op that of the bare loop, which runs on one core, and ratio the median of the
-// ratios of the turns. Machines are noisy: trust the ratio. `go run ./compare` sets more beside one another.
+// ns/op is the time of the method, bare-ns/op that of the bare loop, which runs
+// on one core, and ratio the median of the ratios of the turns. Machines are
+// noisy: trust the ratio. `go run ./compare` sets more beside one another.
 
-// benchmarkItems returns messages as an agent stores them: mostly ASCII, with an escape and a character beyond it now
-// and then.
+// lendingStore is a store that copies nothing and takes no time. What it
+// returns is its own, so it is not a Session for anybody who changes that. It
+// is not safe for concurrent use.
+type lendingStore struct{ items []encsession.Item }
+
+func (*lendingStore) SessionID() string { return sessionID }
+
+func (s *lendingStore) GetItems(_ context.Context, limit int) ([]encsession.Item, error) {
+	if limit > 0 && limit < len(s.items) {
+		return s.items[len(s.items)-limit:], nil
+	}
+	return s.items, nil
+}
+
+func (s *lendingStore) AddItems(_ context.Context, items ...encsession.Item) error {
+	s.items = append(s.items, items...)
+	return nil
+}
+
+func (s *lendingStore) PopItem(context.Context) (item encsession.Item, err error) {
+	if last := len(s.items) - 1; last >= 0 {
+		item, s.items = s.items[last], s.items[:last]
+	}
+	return item, nil
+}
+
+func (s *lendingStore) ClearSession(context.Context) error {
+	s.items = s.items[:0]
+	return nil
+}
+
+// benchmarkItems returns messages as an agent stores them: mostly ASCII, with
+// an escape and a character beyond it now and then.
 func benchmarkItems(n, size int) []encsession.Item {
 	const prose = `Your flight leaves at 14:05 from gate B12, and the allowance for hand luggage is 8 kg. There is a café on the left, ` +
 		`behind the security check. Shall I book the seat by the window for you?\n`
@@ -50,8 +85,9 @@ func eachSize(b *testing.B, run func(b *testing.B, items []encsession.Item)) {
 	}
 }
 
-// ballast is what a small server has on its heap anyway. With nothing on it, the garbage collector runs with every call, and
-// takes the time of the second core.
+// ballast is what a small server has on its heap anyway. With nothing on it,
+// the garbage collector runs with every call, and takes the time of the second
+// core.
 const ballast = 64 << 20
 
 // alternate times ours and bare in turn and reports both with their ratio.
@@ -84,7 +120,7 @@ func bareKey(ikm []byte) []*fernet.Key {
 func BenchmarkGetItems(b *testing.B) {
 	eachSize(b, func(b *testing.B, items []encsession.Item) {
 		ctx := context.Background()
-		session := newSession(b, encsession.NewMemorySession(sessionID), testKey(b, 0), encsession.WithTTL(encsession.NoExpiry))
+		session := newSession(b, new(lendingStore), testKey(b, 0), encsession.WithTTL(encsession.NoExpiry))
 		require.NoError(b, session.AddItems(ctx, items...))
 		var tokens [][]byte
 		for _, item := range items {
@@ -111,7 +147,7 @@ func BenchmarkGetItems(b *testing.B) {
 func BenchmarkAddItems(b *testing.B) {
 	eachSize(b, func(b *testing.B, items []encsession.Item) {
 		ctx := context.Background()
-		session := newSession(b, encsession.NewMemorySession(sessionID), testKey(b, 0), encsession.WithTTL(encsession.NoExpiry))
+		session := newSession(b, new(lendingStore), testKey(b, 0), encsession.WithTTL(encsession.NoExpiry))
 		keys := bareKey(testIKM(0))
 		alternate(b, func() {
 			if err := session.AddItems(ctx, items...); err != nil {
@@ -130,12 +166,12 @@ func BenchmarkAddItems(b *testing.B) {
 	})
 }
 
-// BenchmarkGrowth reads sessions of different lengths: all of each, where ns/item should stay the same, and the newest 50
-// of each, where ns/op should.
+// BenchmarkGrowth reads sessions of different lengths: all of each, where
+// ns/item should stay the same, and the newest 50 of each, where ns/op should.
 func BenchmarkGrowth(b *testing.B) {
 	ctx := context.Background()
 	for _, n := range []int{100, 1_000, 10_000, 100_000} {
-		session := newSession(b, encsession.NewMemorySession(sessionID), testKey(b, 0))
+		session := newSession(b, new(lendingStore), testKey(b, 0))
 		require.NoError(b, session.AddItems(ctx, benchmarkItems(n, 200)...))
 		for _, limit := range []int{0, 50} {
 			b.Run(fmt.Sprintf("limit=%d/of=%d", limit, n), func(b *testing.B) {
@@ -153,12 +189,13 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
-// BenchmarkUnreadable reads the newest 50 items of a session in which the newest k have expired: O(k + 50).
+// BenchmarkUnreadable reads the newest 50 items of a session in which the
+// newest k have expired: O(k + 50).
 func BenchmarkUnreadable(b *testing.B) {
 	ctx := context.Background()
 	f := newForger(testIKM(0), sessionID)
 	for _, k := range []int{0, 50, 500, 5_000} {
-		store := encsession.NewMemorySession(sessionID)
+		store := new(lendingStore)
 		session := newSession(b, store, testKey(b, 0))
 		require.NoError(b, session.AddItems(ctx, benchmarkItems(10_000, 200)...))
 		for _, item := range benchmarkItems(k, 200) {
@@ -176,9 +213,10 @@ func BenchmarkUnreadable(b *testing.B) {
 	}
 }
 
-// BenchmarkNew sets New beside the derivation of its key. allocs/op counts both.
+// BenchmarkNew sets New beside the derivation of its key. allocs/op counts
+// both.
 func BenchmarkNew(b *testing.B) {
-	store, key, secret := encsession.NewMemorySession(sessionID), testKey(b, 0), testIKM(0)
+	store, key, secret := new(lendingStore), testKey(b, 0), testIKM(0)
 	b.ReportAllocs()
 	alternate(b, func() {
 		for range 100 {
@@ -196,7 +234,53 @@ func BenchmarkNew(b *testing.B) {
 	})
 }
 
-// BenchmarkOpenSessions holds many sessions open at once, each with a store of its own, and reports the heap for each.
+// BenchmarkKeySource sets a read and an add of one item with a KeySource that
+// always has the same keyring beside the same with a Key: ratio is what asking
+// and comparing cost.
+func BenchmarkKeySource(b *testing.B) {
+	ctx := context.Background()
+	item := benchmarkItems(1, 1000)[0]
+	for _, older := range []int{0, 1, 4} {
+		ring := encsession.Keyring{Current: testKey(b, 0)}
+		for i := range older {
+			ring.Older = append(ring.Older, testKey(b, byte(1+i)))
+		}
+		source := encsession.KeyFunc(func(context.Context, string) (encsession.Keyring, error) { return ring, nil })
+		for name, call := range map[string]func(*encsession.EncryptedSession) error{
+			"GetItems": func(s *encsession.EncryptedSession) error {
+				items, err := s.GetItems(ctx, 1)
+				if err == nil && len(items) != 1 {
+					return errors.New("nothing is readable")
+				}
+				return err
+			},
+			"AddItems": func(s *encsession.EncryptedSession) error {
+				if err := s.AddItems(ctx, item); err != nil {
+					return err
+				}
+				_, err := s.Unwrap().PopItem(ctx)
+				return err
+			},
+		} {
+			b.Run(fmt.Sprintf("%s/older=%d", name, older), func(b *testing.B) {
+				run := func(s *encsession.EncryptedSession) func() {
+					require.NoError(b, s.AddItems(ctx, item))
+					return func() {
+						for range 100 {
+							if err := call(s); err != nil {
+								b.Fatal(err)
+							}
+						}
+					}
+				}
+				alternate(b, run(newSession(b, new(lendingStore), source)), run(newSession(b, new(lendingStore), ring)))
+			})
+		}
+	}
+}
+
+// BenchmarkOpenSessions holds many sessions open at once, each with a store of
+// its own, and reports the heap for each.
 func BenchmarkOpenSessions(b *testing.B) {
 	key := testKey(b, 0)
 	for b.Loop() {

@@ -28,7 +28,7 @@ func (s *stores) open(sessionID string) *encsession.MemorySession {
 
 func TestConformance(t *testing.T) {
 	encrypted := func(t *testing.T, store encsession.Session, n byte) encsession.Session {
-		return newSession(t, store, testKey(t, n), encsession.WithoutPlaintext())
+		return newSession(t, store, testKey(t, n))
 	}
 	for name, wrap := range map[string]func(*testing.T, encsession.Session) encsession.Session{
 		"EncryptedSession": func(t *testing.T, s encsession.Session) encsession.Session { return encrypted(t, s, 0) },

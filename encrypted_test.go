@@ -24,24 +24,36 @@ func TestNewRefuses(t *testing.T) {
 	store := encsession.NewMemorySession(sessionID)
 	var nilStore *encsession.MemorySession
 	var nilMap mapStore
+	var nilFunc encsession.KeyFunc
+	var nilPointer *encsession.Key
+	strict := encsession.WithStrictReads()
 	for name, tt := range map[string]struct {
 		store encsession.Session
-		key   encsession.Key
+		keys  encsession.KeySource
 		opt   encsession.Option
 		want  string
 	}{
-		"no store":         {nil, testKey(t, 0), encsession.WithoutPlaintext(), "store is nil"},
-		"nil pointer":      {nilStore, testKey(t, 0), encsession.WithoutPlaintext(), "store is nil"},
-		"nil map":          {nilMap, testKey(t, 0), encsession.WithoutPlaintext(), "store is nil"},
-		"zero key":         {store, encsession.Key{}, encsession.WithoutPlaintext(), "zero Key"},
-		"nil option":       {store, testKey(t, 0), nil, "option 1 is nil"},
-		"nil drop handler": {store, testKey(t, 0), encsession.WithDropHandler(nil), "option 1: WithDropHandler: handler is nil"},
-		"zero read key":    {store, testKey(t, 0), encsession.WithReadKeys(testKey(t, 1), encsession.Key{}), "read key 1: key is the zero Key"},
-		"TTL":              {store, testKey(t, 0), encsession.WithTTL(0), "TTL of 0s"},
-		"session ID":       {store, testKey(t, 0), encsession.WithSessionID(""), "option 1: WithSessionID: session ID is empty"},
+		"no store":        {nil, testKey(t, 0), strict, "store is nil"},
+		"nil pointer":     {nilStore, testKey(t, 0), strict, "store is nil"},
+		"nil map":         {nilMap, testKey(t, 0), strict, "store is nil"},
+		"no keys":         {store, nil, strict, "keys is nil"},
+		"nil KeyFunc":     {store, nilFunc, strict, "keys is nil"},
+		"nil *Key":        {store, nilPointer, strict, "keys is nil"},
+		"zero key":        {store, encsession.Key{}, strict, "key 0 of the keyring: key is the zero Key"},
+		"zero keyring":    {store, encsession.Keyring{}, strict, "key 0 of the keyring: key is the zero Key"},
+		"no current key":  {store, encsession.Keyring{Older: []encsession.Key{testKey(t, 0)}}, strict, "key 0 of the keyring: key is the zero Key"},
+		"zero older key":  {store, encsession.Keyring{Current: testKey(t, 0), Older: []encsession.Key{testKey(t, 1), {}}}, strict, "key 2 of the keyring: key is the zero Key"},
+		"nil option":      {store, testKey(t, 0), nil, "option 1 is nil"},
+		"nil observer":    {store, testKey(t, 0), encsession.WithObserver(nil), "option 1: WithObserver: observer is nil"},
+		"nil logger":      {store, testKey(t, 0), encsession.WithObserver(encsession.LogDrops(nil)), "option 1: WithObserver: observer is nil"},
+		"TTL":             {store, testKey(t, 0), encsession.WithTTL(0), "option 1: TTL of 0s"},
+		"session ID":      {store, testKey(t, 0), encsession.WithSessionID(""), "option 1: session ID is empty"},
+		"store's ID":      {encsession.NewMemorySession(""), testKey(t, 0), strict, "session ID is empty"},
+		"store's odd ID":  {encsession.NewMemorySession("\xff"), testKey(t, 0), strict, "session ID is not UTF-8"},
+		"store's zero ID": {encsession.NewMemorySession("a\x00"), testKey(t, 0), strict, "session ID holds U+0000"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			session, err := encsession.New(tt.store, tt.key, encsession.WithTTL(time.Minute), tt.opt)
+			session, err := encsession.New(tt.store, tt.keys, encsession.WithTTL(time.Minute), tt.opt)
 			require.Nil(t, session)
 			require.ErrorContains(t, err, "encsession: New: ")
 			require.ErrorContains(t, err, tt.want)
@@ -67,42 +79,32 @@ func (s mapStore) PopItem(context.Context) (encsession.Item, error) { return nil
 
 func (s mapStore) ClearSession(context.Context) error { return nil }
 
-// TestPrintingASessionDoesNotPrintItsStore matters while there is plaintext to be migrated.
-func TestPrintingASessionDoesNotPrintItsStore(t *testing.T) {
+// secretSource is a KeySource that says its key to whoever prints it.
+type secretSource struct {
+	key      encsession.Key
+	Password string
+}
+
+func (s *secretSource) Keys(context.Context, string) (encsession.Keyring, error) {
+	return encsession.Keyring{Current: s.key}, nil
+}
+
+// TestPrintingASessionPrintsNeitherStoreNorSource matters while there is
+// plaintext to be migrated.
+func TestPrintingASessionPrintsNeitherStoreNorSource(t *testing.T) {
 	store := mapStore{"only": encsession.Item(`{"passport":"XZ4839201"}`)}
-	session := newSession(t, store, testKey(t, 0))
+	source := &secretSource{testKey(t, 0), "open sesame"}
+	require.Contains(t, fmt.Sprint(source), "open sesame")
+	session := newSession(t, store, source, encsession.WithPlaintext())
+	require.Len(t, getItems(t, session, 0), 1)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
 		printed := fmt.Sprintf(verb, session) + fmt.Sprintf(verb, struct{ s *encsession.EncryptedSession }{session})
-		for _, spelling := range spellings([]byte("XZ483920")) {
-			require.NotContains(t, printed, spelling, verb)
+		for _, secret := range []string{"XZ483920", "open ses"} {
+			for _, spelling := range spellings([]byte(secret)) {
+				require.NotContains(t, printed, spelling, verb)
+			}
 		}
 	}
-	require.Len(t, getItems(t, session, 0), 1)
-}
-
-func TestLaterOptionsCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := encsession.NewMemorySession(sessionID)
-		session := newSession(t, store, testKey(t, 0),
-			encsession.WithReadKeys(testKey(t, 1)), encsession.WithReadKeys(testKey(t, 2)),
-			encsession.WithTTL(time.Hour), encsession.WithTTL(time.Second))
-		require.NoError(t, store.AddItems(t.Context(), seal(t, testKey(t, 1), message("a")), seal(t, testKey(t, 2), message("b"))))
-		require.Len(t, getItems(t, session, 0), 2)
-		time.Sleep(2 * time.Second)
-		require.Empty(t, getItems(t, session, 0))
-	})
-}
-
-func TestDefaultTTL(t *testing.T) {
-	require.Equal(t, 10*time.Minute, encsession.DefaultTTL)
-	synctest.Test(t, func(t *testing.T) {
-		session := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 0))
-		require.NoError(t, session.AddItems(t.Context(), message("a")))
-		time.Sleep(encsession.DefaultTTL)
-		require.Len(t, getItems(t, session, 0), 1)
-		time.Sleep(time.Second)
-		require.Empty(t, getItems(t, session, 0))
-	})
 }
 
 func TestAddItemsStoresCiphertextInOneCall(t *testing.T) {
@@ -132,7 +134,7 @@ func TestAddItemsChecksAllBeforeItStoresAny(t *testing.T) {
 }
 
 func TestAnItemThatLooksLikeAnEnvelopeIsSealedLikeAnyOther(t *testing.T) {
-	session := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 0), encsession.WithoutPlaintext())
+	session := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 0))
 	for _, item := range []encsession.Item{envelope("x"), seal(t, testKey(t, 0), message("sealed twice")), encsession.Item(`{"__enc__":2}`)} {
 		require.NoError(t, session.AddItems(t.Context(), item))
 		popped, err := session.PopItem(t.Context())
@@ -141,8 +143,10 @@ func TestAnItemThatLooksLikeAnEnvelopeIsSealedLikeAnyOther(t *testing.T) {
 	}
 }
 
-// history makes a store from a word: r readable, x expired, f from the future, u undecryptable, m malformed, p plaintext.
-// The i-th letter is item i, the last letter the newest. The clock is that of a synctest bubble.
+// history makes a store from a word: r readable, o sealed under the older key
+// testKey(1), x expired, f from the future, u undecryptable, m malformed, p
+// plaintext. The i-th letter is item i, the last letter the newest. The clock
+// is that of a synctest bubble.
 func history(t testing.TB, word string) *rawStore {
 	t.Helper()
 	now := uint64(time.Now().Unix())
@@ -153,6 +157,8 @@ func history(t testing.TB, word string) *rawStore {
 		switch letter {
 		case 'r':
 			store.items = append(store.items, right.envelope(now, item))
+		case 'o':
+			store.items = append(store.items, newForger(testIKM(1), sessionID).envelope(now, item))
 		case 'x':
 			store.items = append(store.items, right.envelope(now-601, item))
 		case 'f':
@@ -228,7 +234,7 @@ func TestGetItemsCountsReadableItems(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var log dropLog
 				store := stored(t, tt.word)
-				session := newSession(t, store, testKey(t, 0), log.option())
+				session := newSession(t, store, testKey(t, 0), encsession.WithPlaintext(), log.option())
 				require.Equal(t, numberedAll(tt.want...), getItems(t, session, tt.limit))
 				require.Equal(t, tt.reads, store.gets.Load())
 				var want []error
@@ -241,132 +247,32 @@ func TestGetItemsCountsReadableItems(t *testing.T) {
 	}
 }
 
-func TestDropsSayWhichItem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log dropLog
-		session := newSession(t, stored(t, "mrxru"), testKey(t, 0), log.option())
-		getItems(t, session, 0)
-		require.EqualError(t, log.drops[0].Err, "encsession: item 0 from the newest: "+encsession.ErrUndecryptable.Error())
-		require.EqualError(t, log.drops[1].Err, "encsession: item 2 from the newest: "+encsession.ErrExpired.Error())
-		require.ErrorContains(t, log.drops[2].Err, "encsession: item 4 from the newest: "+encsession.ErrMalformed.Error())
-	})
-}
-
-func TestDropHandlerMayUseTheSession(t *testing.T) {
-	type key struct{}
-	synctest.Test(t, func(t *testing.T) {
-		for _, store := range []encsession.Session{stored(t, "rrx"), fourMethods{stored(t, "rrx")}} {
-			var session *encsession.EncryptedSession
-			handled := 0
-			session = newSession(t, store, testKey(t, 0), encsession.WithDropHandler(func(ctx context.Context, d encsession.Drop) {
-				require.Equal(t, "here", ctx.Value(key{}))
-				if handled++; handled == 1 { // were a lock held, this would hang
-					_, err := session.PopItem(ctx)
-					require.NoError(t, err)
-					require.NoError(t, session.AddItems(ctx, message("from the handler")))
-				}
-			}))
-			ctx := context.WithValue(t.Context(), key{}, "here")
-			item, err := session.PopItem(ctx)
-			require.NoError(t, err)
-			require.Equal(t, string(numbered(1)), string(item))
-			require.Equal(t, texts([]encsession.Item{message("from the handler")}), getItems(t, newSession(t, store, testKey(t, 0)), 0))
-		}
-	})
-}
-
-func TestWithoutPlaintext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log dropLog
-		session := newSession(t, stored(t, "prp"), testKey(t, 0), encsession.WithoutPlaintext(), log.option())
-		require.Equal(t, numberedAll(1), getItems(t, session, 0))
-		log.requireDrops(t, encsession.ErrPlaintext, encsession.ErrPlaintext)
-		item, err := session.PopItem(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, string(numbered(1)), string(item))
-		item, err = session.PopItem(t.Context())
-		require.NoError(t, err)
-		require.Nil(t, item)
-		require.Equal(t, numberedAll(0, 2), getItems(t, session.Unwrap(), 0), "plaintext is still stored")
-	})
-}
-
-func TestWithStrictReads(t *testing.T) {
-	for _, tt := range []struct {
-		word  string
-		limit int
-		want  error
-		item  string
-	}{
-		{"rxr", 0, nil, ""},
-		{"rur", 1, nil, ""}, // not judged
-		{"rur", 2, encsession.ErrUndecryptable, "item 1 from the newest"},
-		{"rmx", 0, encsession.ErrMalformed, "item 1 from the newest"},
-		{"umf", 0, encsession.ErrFuture, "item 0 from the newest"},
-		{"rrp", 0, encsession.ErrPlaintext, "item 0 from the newest"},
-	} {
-		t.Run(tt.word, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var log dropLog
-				session := newSession(t, stored(t, tt.word), testKey(t, 0), encsession.WithStrictReads(), encsession.WithoutPlaintext(), log.option())
-				items, err := session.GetItems(t.Context(), tt.limit)
-				require.ErrorIs(t, err, tt.want)
-				if tt.want == nil {
-					require.NotEmpty(t, items)
-					return
-				}
-				require.Nil(t, items)
-				require.ErrorContains(t, err, "encsession: GetItems: "+tt.item)
-				require.Empty(t, log.drops)
-
-				before := getItems(t, session.Unwrap(), 0)
-				if strings.HasSuffix(tt.word, "r") {
-					return // the newest can be popped
-				}
-				item, err := session.PopItem(t.Context())
-				require.Nil(t, item)
-				require.ErrorIs(t, err, tt.want)
-				require.Equal(t, before, getItems(t, session.Unwrap(), 0))
-			})
-		})
-	}
-	plain := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 0), encsession.WithStrictReads())
-	require.NoError(t, plain.Unwrap().AddItems(t.Context(), numbered(0)))
-	require.Equal(t, numberedAll(0), getItems(t, plain, 0), "plaintext passes through a strict read too")
-}
-
-func TestWithReadKeys(t *testing.T) {
+func TestOlderKeysAreReadWith(t *testing.T) {
 	store := encsession.NewMemorySession(sessionID)
 	old := newSession(t, store, testKey(t, 1))
 	require.NoError(t, old.AddItems(t.Context(), message("old")))
-	both := newSession(t, store, testKey(t, 0), encsession.WithReadKeys(testKey(t, 2), testKey(t, 1)))
+	both := newSession(t, store, encsession.Keyring{Current: testKey(t, 0), Older: []encsession.Key{testKey(t, 2), testKey(t, 1)}})
 	require.NoError(t, both.AddItems(t.Context(), message("new")))
 	require.Equal(t, texts([]encsession.Item{message("old"), message("new")}), getItems(t, both, 0))
 	require.Equal(t, texts([]encsession.Item{message("old")}), getItems(t, old, 0))
 }
 
-func TestWithSessionID(t *testing.T) {
-	store := encsession.NewMemorySession("the store's ID")
-	var drops []encsession.Drop
-	session := newSession(t, store, testKey(t, 0), encsession.WithSessionID(sessionID),
-		encsession.WithDropHandler(func(_ context.Context, d encsession.Drop) { drops = append(drops, d) }))
-	require.Equal(t, sessionID, session.SessionID())
-	require.NoError(t, session.AddItems(t.Context(), message("a")))
-	items, err := store.GetItems(t.Context(), 0)
+// TestTheCallersKeyringIsNotKept changes a keyring that New was given.
+func TestTheCallersKeyringIsNotKept(t *testing.T) {
+	older := []encsession.Key{testKey(t, 1)}
+	store := encsession.NewMemorySession(sessionID)
+	session := newSession(t, store, encsession.Keyring{Current: testKey(t, 0), Older: older})
+	older[0] = encsession.Key{}
+	require.NoError(t, store.AddItems(t.Context(), seal(t, testKey(t, 1), message("old"))))
+	require.Equal(t, texts([]encsession.Item{message("old")}), getItems(t, session, 0))
+	report, err := session.Audit(t.Context())
 	require.NoError(t, err)
-	_, err = newSealer(t, testKey(t, 0)).Open(items[0])
-	require.NoError(t, err, "sealed for the ID of the option")
-
-	require.NoError(t, store.AddItems(t.Context(), envelope("x")))
-	getItems(t, session, 0)
-	require.Len(t, drops, 1)
-	require.Equal(t, sessionID, drops[0].SessionID)
-	require.Equal(t, "the store's ID", newSession(t, store, testKey(t, 0)).SessionID())
+	require.Equal(t, testKey(t, 1).Fingerprint(), report.Keys[1].Fingerprint)
 }
 
 func TestSessionsDoNotShareAKey(t *testing.T) {
 	one := newSession(t, encsession.NewMemorySession("one"), testKey(t, 0))
-	two := newSession(t, encsession.NewMemorySession("two"), testKey(t, 0), encsession.WithoutPlaintext())
+	two := newSession(t, encsession.NewMemorySession("two"), testKey(t, 0))
 	require.NoError(t, one.AddItems(t.Context(), message("a")))
 	moved, err := one.Unwrap().GetItems(t.Context(), 0)
 	require.NoError(t, err)
@@ -388,6 +294,7 @@ func TestClearSession(t *testing.T) {
 
 func TestStoreErrorsAreWrappedAndLoseNothing(t *testing.T) {
 	fail := func() error { return errBroken }
+	add := func(s *encsession.EncryptedSession) error { return s.AddItems(t.Context(), message("a")) }
 	for name, tt := range map[string]struct {
 		breakIt func(*faultyStore)
 		call    func(*encsession.EncryptedSession) error
@@ -409,22 +316,23 @@ func TestStoreErrorsAreWrappedAndLoseNothing(t *testing.T) {
 			require.Nil(t, items)
 			return err
 		}},
-		"AddItems":     {func(s *faultyStore) { s.add = fail }, func(s *encsession.EncryptedSession) error { return s.AddItems(t.Context(), message("a")) }},
+		"AddItems":             {func(s *faultyStore) { s.add = fail }, add},
+		"AddItems, first look": {func(s *faultyStore) { s.get = func(int) error { return errBroken } }, add},
+		"AddItems, second look": {func(s *faultyStore) {
+			s.get = func(limit int) error {
+				if limit > 1 {
+					return errBroken
+				}
+				return nil
+			}
+		}, add},
 		"ClearSession": {func(s *faultyStore) { s.clear = fail }, func(s *encsession.EncryptedSession) error { return s.ClearSession(t.Context()) }},
-		"PopItem, get": {func(s *faultyStore) { s.get = func(int) error { return errBroken } }, func(s *encsession.EncryptedSession) error {
+		"PopItem": {func(s *faultyStore) { s.rewrite = fail }, func(s *encsession.EncryptedSession) error {
 			_, err := s.PopItem(t.Context())
 			return err
 		}},
-		"PopItem, replace": {func(s *faultyStore) { s.replace = fail }, func(s *encsession.EncryptedSession) error {
-			_, err := s.PopItem(t.Context())
-			return err
-		}},
-		"ReplaceItems, get": {func(s *faultyStore) { s.get = func(int) error { return errBroken } }, func(s *encsession.EncryptedSession) error {
-			_, err := s.ReplaceItems(t.Context(), nil, nil)
-			return err
-		}},
-		"ReplaceItems": {func(s *faultyStore) { s.replace = fail }, func(s *encsession.EncryptedSession) error {
-			_, err := s.ReplaceItems(t.Context(), []encsession.Item{numbered(1)}, []encsession.Item{nil})
+		"RewriteItems": {func(s *faultyStore) { s.rewrite = fail }, func(s *encsession.EncryptedSession) error {
+			_, err := s.RewriteItems(t.Context(), 1, noEdit)
 			return err
 		}},
 	} {
@@ -444,11 +352,14 @@ func TestStoreErrorsAreWrappedAndLoseNothing(t *testing.T) {
 	}
 }
 
+// noEdit is an edit that nothing should call.
+func noEdit([]encsession.Item) ([]encsession.Item, bool) { panic("edit was called") }
+
 func TestCancelledContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, wrap := range map[string]func(encsession.Session) encsession.Session{
-		"Replacer":     func(s encsession.Session) encsession.Session { return s },
+		"Rewriter":     func(s encsession.Session) encsession.Session { return s },
 		"four methods": func(s encsession.Session) encsession.Session { return fourMethods{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -462,14 +373,15 @@ func TestCancelledContext(t *testing.T) {
 			require.ErrorIs(t, err, context.Canceled)
 			require.ErrorIs(t, session.AddItems(ctx, message("a")), context.Canceled)
 			require.ErrorIs(t, session.ClearSession(ctx), context.Canceled)
-			_, err = session.ReplaceItems(ctx, nil, nil)
+			_, err = session.RewriteItems(ctx, 1, noEdit)
 			require.ErrorIs(t, err, context.Canceled)
-			require.Zero(t, store.gets.Load()+store.adds.Load()+store.pops.Load())
+			require.Zero(t, store.gets.Load()+store.adds.Load()+store.pops.Load()+store.rewrites.Load())
 		})
 	}
 }
 
-// countdown is a context that is cancelled after it has been asked a number of times, and so in the middle of a loop.
+// countdown is a context that is cancelled after it has been asked a number of
+// times, and so in the middle of a loop.
 type countdown struct {
 	context.Context
 	left int
@@ -498,18 +410,19 @@ func TestZeroEncryptedSession(t *testing.T) {
 		require.Nil(t, session.Unwrap())
 		items, err := session.GetItems(t.Context(), 0)
 		require.Nil(t, items)
-		require.ErrorContains(t, err, "not made by New")
+		require.ErrorContains(t, err, "no session: New makes")
 		item, err := session.PopItem(t.Context())
 		require.Nil(t, item)
-		require.ErrorContains(t, err, "not made by New")
-		require.ErrorContains(t, session.AddItems(t.Context()), "not made by New")
-		require.ErrorContains(t, session.ClearSession(t.Context()), "not made by New")
-		_, err = session.ReplaceItems(t.Context(), nil, nil)
-		require.ErrorContains(t, err, "not made by New")
+		require.ErrorContains(t, err, "no session: New makes")
+		require.ErrorContains(t, session.AddItems(t.Context()), "no session: New makes")
+		require.ErrorContains(t, session.ClearSession(t.Context()), "no session: New makes")
+		_, err = session.RewriteItems(t.Context(), 1, noEdit)
+		require.ErrorContains(t, err, "no session: New makes")
 	}
 }
 
-// TestTheStoreChangesBetweenTwoWindows has other clients at work while a read widens its window.
+// TestTheStoreChangesBetweenTwoWindows has other clients at work while a read
+// widens its window.
 func TestTheStoreChangesBetweenTwoWindows(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(store *faultyStore)
@@ -525,9 +438,9 @@ func TestTheStoreChangesBetweenTwoWindows(t *testing.T) {
 		}, numberedAll(0, 1), 0},
 		"cleared": {func(s *faultyStore) { require.NoError(t, s.MemorySession.ClearSession(t.Context())) }, []string{}, 0},
 		"resealed": {func(s *faultyStore) {
-			items, err := s.MemorySession.GetItems(t.Context(), 0)
-			require.NoError(t, err)
-			_, err = s.MemorySession.ReplaceItems(t.Context(), items[1:2], []encsession.Item{seal(t, testKey(t, 0), message("edited"))})
+			_, err := s.MemorySession.RewriteItems(t.Context(), 3, func(stored []encsession.Item) ([]encsession.Item, bool) {
+				return []encsession.Item{stored[0], seal(t, testKey(t, 0), message("edited")), stored[2]}, false
+			})
 			require.NoError(t, err)
 		}, append(numberedAll(0), string(message("edited"))), 1},
 	} {
@@ -570,23 +483,13 @@ func (s *slabStore) GetItems(ctx context.Context, limit int) ([]encsession.Item,
 
 func TestAStoreThatReusesItsBufferMixesNothingUp(t *testing.T) {
 	store := &slabStore{MemorySession: encsession.NewMemorySession(sessionID), slab: make([]byte, 0, 1<<20)}
-	right, wrong := newSession(t, store, testKey(t, 0)), newSession(t, store, testKey(t, 1))
+	right, wrong := newSession(t, store, testKey(t, 0)), newSession(t, store, testKey(t, 1), encsession.WithUnreadableHistory())
 	for i := range 6 {
 		require.NoError(t, right.AddItems(t.Context(), numbered(i)))
 	}
 	require.NoError(t, wrong.AddItems(t.Context(), slices.Repeat([]encsession.Item{numbered(9)}, 4)...))
 	require.NoError(t, right.AddItems(t.Context(), numbered(6)))
 	require.Equal(t, numberedAll(4, 5, 6), getItems(t, right, 3))
-}
-
-// TestAStrictErrorSaysWhichItem has expired items, which are no errors, above the one that is.
-func TestAStrictErrorSaysWhichItem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		session := newSession(t, stored(t, "rurxxx"), testKey(t, 0), encsession.WithStrictReads())
-		_, err := session.GetItems(t.Context(), 2)
-		require.ErrorIs(t, err, encsession.ErrUndecryptable)
-		require.ErrorContains(t, err, "item 4 from the newest")
-	})
 }
 
 // TestAReadHasOneClock has time pass between two windows.
@@ -625,7 +528,8 @@ func TestABatchIsSealedAsOfOneMoment(t *testing.T) {
 	})
 }
 
-// TestResultsShareNoBytes has the same envelope and the same plaintext twice, in one window and over two.
+// TestResultsShareNoBytes has the same envelope and the same plaintext twice,
+// in one window and over two.
 func TestResultsShareNoBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rp")
@@ -633,7 +537,7 @@ func TestResultsShareNoBytes(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, store.MemorySession.AddItems(t.Context(), append(twice, twice...)...))
 		require.NoError(t, store.MemorySession.AddItems(t.Context(), envelope("x")))
-		session := newSession(t, store, testKey(t, 0))
+		session := newSession(t, store, testKey(t, 0), encsession.WithPlaintext())
 		for _, limit := range []int{0, 3, 4, 6} {
 			items, err := session.GetItems(t.Context(), limit)
 			require.NoError(t, err)
@@ -651,58 +555,16 @@ func TestResultsShareNoBytes(t *testing.T) {
 	})
 }
 
-func TestReplaceItems(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := stored(t, "rxurpr") // readable: 0, 3, 4, 5
-		session := newSession(t, store, testKey(t, 0))
-		before, err := store.MemorySession.GetItems(t.Context(), 0)
-		require.NoError(t, err)
-		changed, err := session.ReplaceItems(t.Context(),
-			[]encsession.Item{numbered(0), numbered(1), numbered(2), numbered(4), numbered(5), nil, {}},
-			[]encsession.Item{message("zero"), nil, nil, message("four"), nil, nil, message("none")})
-		require.NoError(t, err)
-		require.Equal(t, 3, changed)
-		require.Equal(t, []string{string(message("zero")), string(numbered(3)), string(message("four"))}, getItems(t, session, 0))
-		after, err := store.MemorySession.GetItems(t.Context(), 0)
-		require.NoError(t, err)
-		require.Len(t, after, 5)
-		require.Equal(t, before[1:4], after[1:4], "what was not replaced is untouched")
-		for _, stored := range after {
-			require.Contains(t, string(stored), `{"__enc__":1`, "the plaintext item was replaced by a sealed one")
-		}
-	})
-}
-
-func TestReplaceItemsRefuses(t *testing.T) {
-	store := stored(t, "rr")
-	session := newSession(t, store, testKey(t, 0))
-	before := getItems(t, store, 0)
-	_, err := session.ReplaceItems(t.Context(), []encsession.Item{numbered(0)}, nil)
-	require.ErrorContains(t, err, "1 old items and 0 new ones")
-	for name, item := range invalidItems {
-		if item == nil {
-			continue // removes
-		}
-		_, err := session.ReplaceItems(t.Context(), []encsession.Item{numbered(0), numbered(1)}, []encsession.Item{nil, item})
-		require.ErrorIs(t, err, encsession.ErrInvalidItem, name)
-		require.ErrorContains(t, err, "new item 1")
-		require.NotContains(t, err.Error(), "secret")
-	}
-	require.Equal(t, before, getItems(t, store, 0))
-
-	_, err = newSession(t, fourMethods{store}, testKey(t, 0)).ReplaceItems(t.Context(), nil, nil)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-}
-
-// TestEncryptedInEncrypted wraps one decorator in another, over a Replacer and over four methods.
+// TestEncryptedInEncrypted wraps one decorator in another, over a Rewriter and
+// over four methods.
 func TestEncryptedInEncrypted(t *testing.T) {
 	for name, store := range map[string]encsession.Session{
-		"Replacer":     encsession.NewMemorySession(sessionID),
+		"Rewriter":     encsession.NewMemorySession(sessionID),
 		"four methods": fourMethods{encsession.NewMemorySession(sessionID)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inner := newSession(t, store, testKey(t, 1), encsession.WithoutPlaintext())
-			outer := newSession(t, inner, testKey(t, 0), encsession.WithoutPlaintext())
+			inner := newSession(t, store, testKey(t, 1))
+			outer := newSession(t, inner, testKey(t, 0))
 			require.NoError(t, outer.AddItems(t.Context(), messages(3)...))
 			require.Equal(t, texts(messages(3)), getItems(t, outer, 0))
 			require.Equal(t, texts(messages(3)[1:]), getItems(t, outer, 2))
@@ -711,15 +573,25 @@ func TestEncryptedInEncrypted(t *testing.T) {
 			_, err = newSealer(t, testKey(t, 1)).Open(encsession.Item(getItems(t, store, 1)[0]))
 			require.NoError(t, err)
 
-			// What only the inner one can read lies on top: in place it is passed over, by popping it is not.
+			// What only the inner one can read lies on top: in place it is
+			// passed over, by popping it is not.
 			require.NoError(t, inner.AddItems(t.Context(), message("not sealed by the outer one")))
 			item, err := outer.PopItem(t.Context())
-			if name == "Replacer" {
+			if name == "Rewriter" {
 				require.NoError(t, err)
 				require.Equal(t, string(messages(3)[2]), string(item))
 				require.Equal(t, texts(messages(2)), getItems(t, outer, 0))
 				require.Len(t, getItems(t, store, 0), 3)
-				changed, err := outer.ReplaceItems(t.Context(), messages(1), []encsession.Item{message("edited")})
+				var seen []string
+				changed, err := outer.RewriteItems(t.Context(), 1, func(stored []encsession.Item) ([]encsession.Item, bool) {
+					seen = append(seen, texts(stored)...)
+					new := slices.Clone(stored)
+					if len(seen) == 2 {
+						new[len(new)-1] = message("edited")
+					}
+					return new, true
+				})
+				require.Equal(t, []string{string(messages(2)[1]), string(messages(2)[0])}, seen)
 				require.NoError(t, err)
 				require.Equal(t, 1, changed)
 				require.Equal(t, []string{string(message("edited")), string(messages(2)[1])}, getItems(t, outer, 0))
@@ -731,7 +603,7 @@ func TestEncryptedInEncrypted(t *testing.T) {
 				item, err = outer.PopItem(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, string(messages(3)[2]), string(item))
-				_, err = outer.ReplaceItems(t.Context(), messages(1), []encsession.Item{nil})
+				_, err = outer.RewriteItems(t.Context(), 1, noEdit)
 				require.ErrorIs(t, err, errors.ErrUnsupported)
 			}
 			require.NoError(t, outer.ClearSession(t.Context()))

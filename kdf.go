@@ -155,10 +155,10 @@ func NewKey(secret []byte) (Key, error) {
 
 func newKey(secret []byte) (Key, error) {
 	if len(secret) != keySize {
-		return Key{}, fmt.Errorf("secret has %d bytes, not %d", len(secret), keySize)
+		return Key{}, fmt.Errorf("secret has %d bytes, not %d; ParseKey reads a key that is text", len(secret), keySize)
 	}
 	if bytes.Count(secret, secret[:1]) == keySize {
-		return Key{}, fmt.Errorf("all %d bytes of the secret are equal, so it is not random", keySize)
+		return Key{}, fmt.Errorf("all %d bytes of the secret are equal, so it is not random: make one with GenerateKey", keySize)
 	}
 	return Key{secret: hide(bytes.Clone(secret))}, nil
 }
@@ -186,7 +186,7 @@ func parseKey(s string) (Key, error) {
 	case s == "":
 		return Key{}, errors.New("key is empty: give the text that GenerateKey returned")
 	case placeholder.MatchString(s):
-		return Key{}, fmt.Errorf("key is the placeholder %s, which nothing has filled in", s)
+		return Key{}, fmt.Errorf("key is the placeholder %s, which nothing has filled in: set the variable", s)
 	case strings.ContainsAny(s, `"'`):
 		return Key{}, errors.New("key has quotes in it: remove them")
 	case n == 64 && notHex == nil:
@@ -196,7 +196,7 @@ func parseKey(s string) (Key, error) {
 		return Key{}, fmt.Errorf("key has %d characters and a Fernet key has %d: make one with GenerateKey and copy all of it, "+
 			"parse several keys one by one, or use ParsePythonKey for a text that a Python service has as its key", n, size)
 	case strings.ContainsAny(s, "-_") && strings.ContainsAny(s, "+/"):
-		return Key{}, errors.New("key mixes the two alphabets of base64: it has - or _, and + or /")
+		return Key{}, errors.New("key mixes the two alphabets of base64, - or _ with + or /: copy it again")
 	}
 	secret, err := strictBase64.DecodeString(urlAlphabet.Replace(s))
 	if err != nil || len(secret) != keySize {

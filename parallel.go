@@ -46,11 +46,11 @@ func each[T any, W work[T]](ctx context.Context, items []T, w W) error {
 // when all calls have returned. It takes numbers in order, and none after an
 // error. It returns the error of the lowest number that has one, or that of the
 // context. Only the caller's goroutine asks the context, which is the caller's
-// code and may panic.
-func forEach(ctx context.Context, n, workers int, do func(int) error) error {
+// code and may panic; the other goroutines end then too.
+func forEach(ctx context.Context, n, workers int, do func(int) error) (first error) {
 	var next atomic.Int64
 	var mu sync.Mutex
-	lowest, first := n, error(nil)
+	lowest := n // the number that first is the error of
 	work := func(stop func() error) {
 		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 			err := stop()
@@ -69,10 +69,11 @@ func forEach(ctx context.Context, n, workers int, do func(int) error) error {
 		}
 	}
 	var others sync.WaitGroup
+	defer others.Wait()
+	defer next.Store(int64(n)) // before the wait, should the context panic
 	for range workers - 1 {
 		others.Go(func() { work(func() error { return nil }) })
 	}
 	work(ctx.Err)
-	others.Wait()
-	return first
+	return
 }

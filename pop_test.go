@@ -61,11 +61,11 @@ func TestPopItem(t *testing.T) {
 		{"uuu", none, "uuu", 'u'},
 		{"rurum", 2, "mu", 'm'},
 	} {
-		t.Run("Replacer/"+tt.word, func(t *testing.T) {
+		t.Run("Rewriter/"+tt.word, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store, log := stored(t, tt.word), dropLog{}
 				before := contents(t, store)
-				item, err := newSession(t, store, testKey(t, 0), log.option()).PopItem(t.Context())
+				item, err := newSession(t, store, testKey(t, 0), encsession.WithPlaintext(), log.option()).PopItem(t.Context())
 				require.NoError(t, err)
 				var want []error
 				for _, letter := range tt.drops {
@@ -84,7 +84,7 @@ func TestPopItem(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store, log := stored(t, tt.word), dropLog{}
 				before := contents(t, store)
-				session := newSession(t, fourMethods{store}, testKey(t, 0), log.option())
+				session := newSession(t, fourMethods{store}, testKey(t, 0), encsession.WithPlaintext(), log.option())
 				item, err := session.PopItem(t.Context())
 				if tt.fails != 0 {
 					require.Nil(t, item)
@@ -113,11 +113,36 @@ func TestPopItem(t *testing.T) {
 	}
 }
 
+// TestPlaintextIsDroppedUnlessWanted has plaintext in places where WithPlaintext would pop it.
+func TestPlaintextIsDroppedUnlessWanted(t *testing.T) {
+	for word, want := range map[string]int{"rp": 0, "p": -1, "rxpp": 0} {
+		synctest.Test(t, func(t *testing.T) {
+			store, log := stored(t, word), dropLog{}
+			before := contents(t, store)
+			item, err := newSession(t, store, testKey(t, 0), log.option()).PopItem(t.Context())
+			require.NoError(t, err)
+			if want < 0 {
+				require.Nil(t, item)
+			} else {
+				require.Equal(t, string(numbered(want)), string(item))
+			}
+			require.Equal(t, without(before, want), contents(t, store))
+			require.ErrorIs(t, log.drops[0].Err, encsession.ErrPlaintext)
+
+			item, err = newSession(t, fourMethods{stored(t, word)}, testKey(t, 0)).PopItem(t.Context())
+			require.Nil(t, item)
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+			require.ErrorIs(t, err, encsession.ErrPlaintext)
+		})
+	}
+}
+
 // TestAWrongKeyPopsNoPlaintextFromBelow has a store whose migration is under way.
 func TestAWrongKeyPopsNoPlaintextFromBelow(t *testing.T) {
 	store := newFaultyStore()
 	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(0), numbered(1)))
-	right, wrong := newSession(t, store, testKey(t, 0)), newSession(t, store, testKey(t, 1))
+	right := newSession(t, store, testKey(t, 0), encsession.WithPlaintext())
+	wrong := newSession(t, store, testKey(t, 1), encsession.WithPlaintext())
 	require.NoError(t, right.AddItems(t.Context(), numbered(2)))
 	before := contents(t, store)
 	for range 3 {
@@ -133,33 +158,92 @@ func TestAWrongKeyPopsNoPlaintextFromBelow(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(numbered(i)), string(item))
 	}
+}
 
-	// From below what is malformed, or has expired under the right key, it is popped too.
+// TestTheBarrierOfAPop has plaintext below all kinds of items. Nothing lifts the barrier for a pop.
+func TestTheBarrierOfAPop(t *testing.T) {
+	for word, want := range map[string]error{
+		"pu": encsession.ErrUndecryptable, "pm": encsession.ErrMalformed,
+		"pxu": encsession.ErrUndecryptable, "pux": encsession.ErrUndecryptable, // wherever it lies above
+		"pmu": encsession.ErrUndecryptable, "pum": encsession.ErrMalformed, // the first one counts
+		"px": nil, "pf": nil, // authentic, so the key is right
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			store := stored(t, word)
+			before := contents(t, store)
+			session := newSession(t, store, testKey(t, 0), encsession.WithPlaintext(), encsession.WithUnreadableHistory())
+			item, err := session.PopItem(t.Context())
+			if want == nil {
+				require.NoError(t, err, word)
+				require.Equal(t, string(numbered(0)), string(item))
+				return
+			}
+			require.Nil(t, item)
+			require.ErrorIs(t, err, want, word)
+			require.Equal(t, errors.Is(want, encsession.ErrMalformed), errors.Is(err, encsession.ErrMalformed), word)
+			require.Equal(t, before, contents(t, store))
+		})
+	}
+}
+
+// TestAStrictPopRemovesNothing meets an item that is neither readable nor expired.
+func TestAStrictPopRemovesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := stored(t, "pmx")
-		item, err := newSession(t, store, testKey(t, 0)).PopItem(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, string(numbered(0)), string(item))
+		for word, want := range map[string]error{
+			"ru": encsession.ErrUndecryptable, "rpx": encsession.ErrPlaintext, "rm": encsession.ErrMalformed, "rf": encsession.ErrFuture, "urx": nil,
+		} {
+			store, log := stored(t, word), dropLog{}
+			before := contents(t, store)
+			for _, asStore := range []encsession.Session{store, fourMethods{store}} {
+				item, err := newSession(t, asStore, testKey(t, 0), encsession.WithStrictReads(), log.option()).PopItem(t.Context())
+				if want == nil { // strict errors are only for items that had to be judged
+					require.NoError(t, err)
+					require.Equal(t, string(numbered(1)), string(item))
+					break
+				}
+				require.Nil(t, item)
+				require.ErrorIs(t, err, want, word)
+				require.ErrorContains(t, err, "from the newest")
+				require.Empty(t, log.drops)
+				require.Equal(t, before, contents(t, store))
+			}
+		}
 	})
 }
 
-// TestOnlyReplaceItemsSaysThatItIsNotSupported has other methods fail with an error that looks the same.
-func TestOnlyReplaceItemsSaysThatItIsNotSupported(t *testing.T) {
+// TestOnlyRewriteItemsSaysThatItIsNotSupported has other methods fail with an error that looks the same, and RewriteItems
+// when it has begun.
+func TestOnlyRewriteItemsSaysThatItIsNotSupported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rr")
-		session := newSession(t, store, testKey(t, 0))
 		store.get = func(int) error {
 			if store.gets.Load() == 1 {
 				return syscall.EOPNOTSUPP
 			}
 			return nil
 		}
-		item, err := session.PopItem(t.Context())
-		require.Nil(t, item)
-		require.ErrorIs(t, err, syscall.EOPNOTSUPP)
-		require.ErrorIs(t, err, errors.ErrUnsupported)
-		require.Zero(t, store.pops.Load())
-		require.Len(t, contents(t, store), 2)
+		begun := editedStore{store, func(int, []encsession.Item) error { return syscall.EOPNOTSUPP }}
+		for _, failing := range []encsession.Session{fourMethods{store}, begun} {
+			item, err := newSession(t, failing, testKey(t, 0)).PopItem(t.Context())
+			require.Nil(t, item)
+			require.ErrorIs(t, err, syscall.EOPNOTSUPP)
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+			require.Zero(t, store.pops.Load())
+			require.Len(t, contents(t, store), 2)
+		}
+	})
+}
+
+// TestAStoreThatCannotRewriteIsPoppedFromTheEnd is a decorator around four methods: it has RewriteItems, which says so.
+func TestAStoreThatCannotRewriteIsPoppedFromTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := stored(t, "rrx")
+		store.rewrite = func() error { return fmt.Errorf("not over this one: %w", errors.ErrUnsupported) }
+		item, err := newSession(t, store, testKey(t, 0)).PopItem(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, string(numbered(1)), string(item))
+		require.EqualValues(t, 2, store.pops.Load())
+		require.Len(t, contents(t, store), 1)
 	})
 }
 
@@ -167,8 +251,7 @@ func TestOnlyReplaceItemsSaysThatItIsNotSupported(t *testing.T) {
 func TestARemovalThatSaysItIsNotSupported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rrr")
-		failing := &failsAfterReplacing{store}
-		item, err := newSession(t, failing, testKey(t, 0)).PopItem(t.Context())
+		item, err := newSession(t, failsAfterwards{store}, testKey(t, 0)).PopItem(t.Context())
 		require.Nil(t, item)
 		require.ErrorIs(t, err, syscall.EOPNOTSUPP)
 		require.Zero(t, store.pops.Load())
@@ -176,11 +259,11 @@ func TestARemovalThatSaysItIsNotSupported(t *testing.T) {
 	})
 }
 
-type failsAfterReplacing struct{ *faultyStore }
+type failsAfterwards struct{ *faultyStore }
 
-func (s *failsAfterReplacing) ReplaceItems(ctx context.Context, old, new []encsession.Item) (int, error) {
-	n, err := s.faultyStore.ReplaceItems(ctx, old, new)
-	if err == nil && len(old) > 0 {
+func (s failsAfterwards) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+	n, err := s.faultyStore.RewriteItems(ctx, first, edit)
+	if err == nil && n > 0 {
 		err = fmt.Errorf("sync: %w", syscall.EOPNOTSUPP)
 	}
 	return n, err
@@ -190,19 +273,19 @@ func (s *failsAfterReplacing) ReplaceItems(ctx context.Context, old, new []encse
 func TestADecoratorRemovesNoPlaintextFromBelow(t *testing.T) {
 	store := newFaultyStore()
 	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(0)))
-	require.NoError(t, newSession(t, store, testKey(t, 0)).AddItems(t.Context(), numbered(1)))
+	require.NoError(t, newSession(t, store, testKey(t, 0), encsession.WithPlaintext()).AddItems(t.Context(), numbered(1)))
 	before := contents(t, store)
-	wrong := newSession(t, store, testKey(t, 1))
-	item, err := newSession(t, wrong, testKey(t, 0)).PopItem(t.Context())
+	wrong := newSession(t, store, testKey(t, 1), encsession.WithPlaintext())
+	item, err := newSession(t, wrong, testKey(t, 0), encsession.WithPlaintext()).PopItem(t.Context())
 	require.Nil(t, item)
 	require.ErrorIs(t, err, encsession.ErrUndecryptable)
-	n, err := wrong.ReplaceItems(t.Context(), []encsession.Item{numbered(0)}, []encsession.Item{nil})
+	n, err := wrong.RewriteItems(t.Context(), 1, replacing(map[string]encsession.Item{string(numbered(0)): nil}))
 	require.Zero(t, n)
 	require.ErrorIs(t, err, encsession.ErrUndecryptable)
 	require.Equal(t, before, contents(t, store))
 
 	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(2))) // on top
-	n, err = wrong.ReplaceItems(t.Context(), []encsession.Item{numbered(2)}, []encsession.Item{nil})
+	n, err = wrong.RewriteItems(t.Context(), 1, replacing(map[string]encsession.Item{string(numbered(2)): nil}))
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	require.Equal(t, before, contents(t, store))
@@ -210,7 +293,8 @@ func TestADecoratorRemovesNoPlaintextFromBelow(t *testing.T) {
 
 func TestPopItemWithInterleavedKeys(t *testing.T) {
 	store := encsession.NewMemorySession(sessionID)
-	a, b := newSession(t, store, testKey(t, 0)), newSession(t, store, testKey(t, 1))
+	a := newSession(t, store, testKey(t, 0), encsession.WithUnreadableHistory())
+	b := newSession(t, store, testKey(t, 1), encsession.WithUnreadableHistory())
 	for i := range 6 {
 		require.NoError(t, []*encsession.EncryptedSession{a, b}[i%2].AddItems(t.Context(), numbered(i)))
 	}
@@ -232,7 +316,7 @@ func TestPopItemAmongEqualPlaintextItems(t *testing.T) {
 		if fourOnly {
 			store = fourMethods{memory}
 		}
-		session := newSession(t, store, testKey(t, 0))
+		session := newSession(t, store, testKey(t, 0), encsession.WithPlaintext())
 		same := message("again")
 		require.NoError(t, memory.AddItems(t.Context(), same, numbered(1), same, same))
 		for left := 3; left >= 2; left-- {
@@ -260,7 +344,7 @@ func TestAnotherClientIsFaster(t *testing.T) {
 	for _, tt := range []struct {
 		name, word string
 		change     func(*testing.T, *faultyStore)
-		replacer   any // what is popped over a Replacer: a number, a text or nil
+		rewriter   any // what is popped over a Rewriter: a number, a text or nil
 		fourOnly   any // and over four methods; an error where it fails
 	}{
 		{"pops the same", "rrr", pop, 1, 1},
@@ -289,7 +373,7 @@ func TestAnotherClientIsFaster(t *testing.T) {
 				}
 			}
 			// Whatever happened, nothing that the reader cannot authenticate was lost.
-			other := newSession(t, store.MemorySession, testKey(t, 9), encsession.WithoutPlaintext())
+			other := newSession(t, store.MemorySession, testKey(t, 9))
 			foreign := 0
 			for _, letter := range tt.word {
 				if letter == 'u' {
@@ -301,15 +385,17 @@ func TestAnotherClientIsFaster(t *testing.T) {
 			}
 			require.Len(t, getItems(t, other, 0), foreign)
 		}
-		t.Run("Replacer/"+tt.name, func(t *testing.T) {
+		t.Run("Rewriter/"+tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := stored(t, tt.word)
-				store.replace = func() error {
-					store.replace = nil
-					tt.change(t, store)
+				store, changed := stored(t, tt.word), false
+				hooked := editedStore{store, func(int, []encsession.Item) error {
+					if !changed {
+						changed = true
+						tt.change(t, store)
+					}
 					return nil
-				}
-				check(t, store, newSession(t, store, testKey(t, 0)), tt.replacer)
+				}}
+				check(t, store, newSession(t, hooked, testKey(t, 0)), tt.rewriter)
 			})
 		})
 		for _, when := range []string{"before the look", "after the look"} {
@@ -393,20 +479,24 @@ func TestStoreErrorsWhilePoppingFromTheEnd(t *testing.T) {
 	}
 }
 
-// missingReplacer says of every item that it is not there.
-type missingReplacer struct{ *encsession.MemorySession }
+// missingRewriter changes nothing.
+type missingRewriter struct{ *encsession.MemorySession }
 
-func (missingReplacer) ReplaceItems(context.Context, []encsession.Item, []encsession.Item) (int, error) {
-	return 0, nil
+func (s missingRewriter) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+	return s.MemorySession.RewriteItems(ctx, first, func(stored []encsession.Item) ([]encsession.Item, bool) {
+		_, more := edit(stored)
+		return nil, more
+	})
 }
 
-func TestAReplacerThatFindsNothingIsNotAskedForEver(t *testing.T) {
+func TestARewriterThatChangesNothingIsNotAskedForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := missingReplacer{encsession.NewMemorySession(sessionID)}
+		store := missingRewriter{encsession.NewMemorySession(sessionID)}
 		session := newSession(t, store, testKey(t, 0))
 		require.NoError(t, session.AddItems(t.Context(), message("a")))
+		require.NoError(t, store.AddItems(t.Context(), envelope("x")))
 		_, err := session.PopItem(t.Context())
-		require.ErrorContains(t, err, "item 0 from the newest: the store shows it, but does not find it")
+		require.ErrorContains(t, err, "item 1 from the newest: store lists the item but did not remove it in 64 attempts")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		_, err = session.PopItem(ctx)
@@ -433,7 +523,7 @@ func TestAStoreThatPopsNothingIsNotAskedForEver(t *testing.T) {
 		store := &laggingStore{encsession.NewMemorySession(sessionID), seal(t, testKey(t, 0), message("a")), time.Now().Add(time.Hour)}
 		session := newSession(t, fourMethods{store}, testKey(t, 0))
 		_, err := session.PopItem(t.Context())
-		require.ErrorContains(t, err, "item 0 from the newest: the store shows it, but does not find it")
+		require.ErrorContains(t, err, "item 0 from the newest: store lists the item but did not remove it in 64 attempts")
 		store.caughtUp = time.Now().Add(10 * time.Millisecond)
 		item, err := session.PopItem(t.Context())
 		require.NoError(t, err)
@@ -445,16 +535,15 @@ func TestAStoreThatPopsNothingIsNotAskedForEver(t *testing.T) {
 func TestProgressOfOthersIsNoMiss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFaultyStore()
-		session := newSession(t, store, testKey(t, 0))
-		for i := range 300 {
-			require.NoError(t, session.AddItems(t.Context(), numbered(i)))
-		}
-		store.replace = func() error {
+		session := newSession(t, editedStore{store, func(int, []encsession.Item) error {
 			if len(contents(t, store)) == 1 {
 				return nil
 			}
 			_, err := store.MemorySession.PopItem(t.Context())
 			return err
+		}}, testKey(t, 0))
+		for i := range 300 {
+			require.NoError(t, session.AddItems(t.Context(), numbered(i)))
 		}
 		item, err := session.PopItem(t.Context())
 		require.NoError(t, err)
@@ -474,6 +563,25 @@ func TestAForeignItemIsPutBackEvenIfTheCallerGivesUp(t *testing.T) {
 		_, err := newSession(t, popping, testKey(t, 0)).PopItem(ctx)
 		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, string(foreign), contents(t, store)[1])
+	})
+}
+
+// TestAnItemIsPutBackAfterAClear has a third client clear the session at the moment at which an item is put back. It comes
+// back, which is better than to lose it: it may be newer than the clearing.
+func TestAnItemIsPutBackAfterAClear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := stored(t, "r")
+		foreign := seal(t, testKey(t, 9), message("foreign"))
+		store.pop = func() error {
+			store.pop = nil
+			return store.MemorySession.AddItems(t.Context(), foreign)
+		}
+		store.add = func() error { return store.MemorySession.ClearSession(t.Context()) }
+		item, err := newSession(t, fourMethods{store}, testKey(t, 0)).PopItem(t.Context())
+		require.Nil(t, item)
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		require.ErrorIs(t, err, encsession.ErrUndecryptable)
+		require.Equal(t, []string{string(foreign)}, contents(t, store))
 	})
 }
 
@@ -520,10 +628,10 @@ func TestWaitingForAPopEndsWithTheContext(t *testing.T) {
 func TestConcurrentPopsAndAdds(t *testing.T) {
 	const adders, poppers, each = 4, 4, 50
 	memory := encsession.NewMemorySession(sessionID)
-	foreign := newSession(t, memory, testKey(t, 9))
+	foreign := newSession(t, memory, testKey(t, 9), encsession.WithUnreadableHistory())
 	handles := make([]*encsession.EncryptedSession, adders)
 	for i := range handles {
-		handles[i] = newSession(t, memory, testKey(t, 0))
+		handles[i] = newSession(t, memory, testKey(t, 0), encsession.WithUnreadableHistory())
 	}
 	popped := make(chan string, adders*each)
 	var adding, popping sync.WaitGroup

@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestREADME keeps the README's sample the body of Example, which is compiled and run.
+// TestREADME keeps the README's sample the body of Example, which is compiled
+// and run.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)

@@ -325,7 +325,7 @@ func (s *EncryptedSession) rewriteItems(ctx context.Context, c *call, first int,
 	most := max(first, 1)
 	return s.walk(ctx, c, first, true, func(stored []Item, looks iter.Seq[look]) (new []Item, more bool, err error) {
 		var readables []look
-		var items []Item // their payloads
+		var items, edited []Item // their payloads, and what edit makes of some
 		for l := range looks {
 			c.count(l.judged)
 			if err := s.refuse(l.judged, l.position); err != nil {
@@ -335,24 +335,24 @@ func (s *EncryptedSession) rewriteItems(ctx context.Context, c *call, first int,
 				readables, items = append(readables, l), append(items, l.payload)
 			}
 		}
-		new = slices.Clone(stored)
-		for len(readables) > 0 { // once, or twice if edit wants few at first
+		more = true
+		for more && len(readables) > 0 { // once, or twice if edit wants few at first
 			n := min(most, len(readables))
-			edited, more := edit(items[:n:n])
+			edited, more = edit(items[:n:n])
 			if err := checkEdit(n, edited); err != nil {
 				return nil, false, err
 			}
 			for i, item := range edited {
+				if new == nil {
+					new = slices.Clone(stored)
+				}
 				if new[readables[i].at], err = s.reseal(c, readables[i], item); err != nil {
 					return nil, false, err
 				}
 			}
-			if !more {
-				return new, false, nil
-			}
 			readables, items, most = readables[n:], items[n:], maxBatchItems
 		}
-		return new, true, nil
+		return new, more, nil
 	})
 }
 

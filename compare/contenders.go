@@ -50,8 +50,7 @@ type encrypted struct {
 }
 
 func newEncrypted(cores int, key encsession.Key) (*encrypted, error) {
-	session, err := encsession.New(encsession.NewMemorySession(sessionID), key,
-		encsession.WithoutPlaintext(), encsession.WithTTL(encsession.NoExpiry))
+	session, err := encsession.New(encsession.NewMemorySession(sessionID), key, encsession.WithTTL(encsession.NoExpiry))
 	return &encrypted{cores: cores, session: session}, err
 }
 

@@ -250,7 +250,7 @@ func sealedByAnother(t *testing.T) string {
 	t.Helper()
 	key, err := encsession.ParseKey(encsession.GenerateKey())
 	require.NoError(t, err)
-	sealer, err := encsession.NewSealer(sessionID, time.Hour, key)
+	sealer, err := encsession.NewSealer(sessionID, encsession.Keyring{Current: key}, time.Hour)
 	require.NoError(t, err)
 	sealed, err := sealer.Seal(makeItems(1, 200)[0])
 	require.NoError(t, err)

@@ -119,7 +119,7 @@ func (p *python) load(ctx context.Context, items []encsession.Item) error {
 	if err != nil {
 		return err
 	}
-	sealer, err := encsession.NewSealer(sessionID, day, key)
+	sealer, err := encsession.NewSealer(sessionID, encsession.Keyring{Current: key}, day)
 	if err != nil {
 		return err
 	}

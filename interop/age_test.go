@@ -34,7 +34,7 @@ func TestAge(t *testing.T) {
 	var sealedByGo encsession.Item
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(sealed + 700*time.Millisecond)
-		sealer, err := encsession.NewSealer(sessionID, ttl, parsed)
+		sealer, err := encsession.NewSealer(sessionID, encsession.Keyring{Current: parsed}, ttl)
 		require.NoError(t, err)
 		sealedByGo, err = sealer.Seal(items[1])
 		require.NoError(t, err)

@@ -30,6 +30,13 @@ type stage struct {
 	drops  *[]error           // what Go has left out
 }
 
+// observe collects the reasons of drops.
+func (s stage) observe(_ context.Context, e encsession.Event) {
+	for _, drop := range e.Drops {
+		*s.drops = append(*s.drops, drop.Err)
+	}
+}
+
 // put empties the session and stores a good item, under the key, with others behind it, as they are.
 func (s stage) put(t *testing.T, stored ...string) {
 	t.Helper()
@@ -95,7 +102,7 @@ var differences = []difference{
 		const plaintext = `{"role":"user","content":"plain"}`
 		s.put(t, plaintext)
 		requireItems(t, s.Go, good, encsession.Item(plaintext))
-		requireItems(t, s.goSession(t, sessionID, s.key), good) // which is WithoutPlaintext
+		requireItems(t, s.goSession(t, sessionID, s.key), good) // which is not WithPlaintext
 		requireItems(t, s.Python, good)
 		requirePop(t, s.Python, good)
 		s.requireStored(t, 0)
@@ -213,7 +220,7 @@ var differences = []difference{
 	}},
 	{"a key that versions of Python read differently", func(t *testing.T, s stage) {
 		key := strings.TrimRight(encsession.GenerateKey(), "=")
-		_, err := encsession.ParseKey(key)
+		_, err := encsession.ParsePythonKey(key)
 		require.ErrorIs(t, err, encsession.ErrAmbiguousKey)
 		add(t, s.pythonSession(s.python, sessionID, key), good)
 	}},
@@ -260,8 +267,7 @@ func TestDifferences(t *testing.T) {
 						database: d, python: p, key: encsession.GenerateKey(), store: d.store(sessionID), drops: new([]error),
 					}
 					s.Python = d.pythonSession(p, sessionID, s.key)
-					s.Go = d.goSessionWith(t, sessionID, s.key, encsession.WithDropHandler(
-						func(_ context.Context, drop encsession.Drop) { *s.drops = append(*s.drops, drop.Err) }))
+					s.Go = d.goSessionWith(t, sessionID, s.key, encsession.WithPlaintext(), encsession.WithObserver(s.observe))
 					difference.show(t, s)
 				})
 			}

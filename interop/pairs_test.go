@@ -149,13 +149,13 @@ func named(t *testing.T, env string) string {
 
 // goSession returns the encrypted session of Go.
 func (d *database) goSession(t testing.TB, sessionID, key string) *encsession.EncryptedSession {
-	return d.goSessionWith(t, sessionID, key, encsession.WithoutPlaintext())
+	return d.goSessionWith(t, sessionID, key)
 }
 
-func (d *database) goSessionWith(t testing.TB, sessionID, key string, option encsession.Option) *encsession.EncryptedSession {
+func (d *database) goSessionWith(t testing.TB, sessionID, key string, opts ...encsession.Option) *encsession.EncryptedSession {
 	parsed, err := encsession.ParseKey(key)
 	require.NoError(t, err)
-	s, err := encsession.New(d.store(sessionID), parsed, option)
+	s, err := encsession.New(d.store(sessionID), parsed, opts...)
 	require.NoError(t, err)
 	return s
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
+	"time"
 
 	"github.com/encsession/encsession"
 	"github.com/encsession/encsession/openaisession"
@@ -62,7 +64,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	encrypted, err := encsession.New(encsession.NewMemorySession("user-123"), key, encsession.WithoutPlaintext())
+	encrypted, err := encsession.New(encsession.NewMemorySession("user-123"), key, encsession.WithTTL(24*time.Hour),
+		encsession.WithObserver(encsession.LogDrops(slog.Default())))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func newSession(t testing.TB, opts []openaisession.Option, items ...string) (*op
 	t.Helper()
 	key, err := encsession.ParseKey(encsession.GenerateKey())
 	require.NoError(t, err)
-	under, err := encsession.New(encsession.NewMemorySession("user-123"), key, encsession.WithoutPlaintext())
+	under, err := encsession.New(encsession.NewMemorySession("user-123"), key)
 	require.NoError(t, err)
 	for _, item := range items {
 		require.NoError(t, under.AddItems(t.Context(), encsession.Item(item)))

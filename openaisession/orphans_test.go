@@ -320,7 +320,7 @@ func TestWithoutOrphansAfterExpiry(t *testing.T) {
 		key, err := encsession.ParseKey(encsession.GenerateKey())
 		require.NoError(t, err)
 		under, err := encsession.New(encsession.NewMemorySession("user-123"), key,
-			encsession.WithoutPlaintext(), encsession.WithTTL(time.Minute))
+			encsession.WithTTL(time.Minute))
 		require.NoError(t, err)
 		plain, err := openaisession.New(under)
 		require.NoError(t, err)

@@ -26,10 +26,7 @@ type memorySession interface {
 	ClearSession(context.Context) error
 }
 
-var (
-	_ memorySession = (*openaisession.Session)(nil)
-	_ memorySession = encsession.TypedSession[responses.ResponseInputItemUnionParam]{} // which loses what decoding loses
-)
+var _ memorySession = (*openaisession.Session)(nil)
 
 func message(text string) inputItem {
 	return responses.ResponseInputItemParamOfMessage(text, responses.EasyInputMessageRoleUser)

@@ -1,6 +1,8 @@
 package redisstore
 
 import (
+	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"testing"
@@ -145,18 +147,15 @@ func BenchmarkPop(b *testing.B) {
 		})
 }
 
-// BenchmarkReplace replaces the newest items of 10,000 and back again; the bare client does so by LSET in a MULTI,
-// which does not look at what it replaces.
-func BenchmarkReplace(b *testing.B) {
+// BenchmarkRewriteAll replaces all items of a session; the bare client does so
+// by LSET in a MULTI, which does not look at what it replaces.
+func BenchmarkRewriteAll(b *testing.B) {
 	for _, size := range []int{500, 16_000} {
 		for _, n := range []int{1, 1000} {
 			b.Run(fmt.Sprintf("%dx%d", n, size), func(b *testing.B) {
 				f := newFixture(b, onServer)
-				items := benchItems(10_000, size)
-				for start := 0; start < len(items); start += 1000 {
-					add(b, f.Session("s"), items[start:start+1000]...)
-				}
-				old := items[len(items)-n:]
+				old := benchItems(n, size)
+				add(b, f.Session("s"), old...)
 				new := make([]Item, n)
 				for i, item := range old {
 					new[i] = Item(strings.ReplaceAll(string(item), "xx", "yy"))
@@ -164,9 +163,13 @@ func BenchmarkReplace(b *testing.B) {
 				list := f.config.keys("s").messages
 				compare(b,
 					func() {
-						matched, err := f.Session("s").ReplaceItems(b.Context(), old, new)
+						left := n
+						changed, err := f.Session("s").RewriteItems(b.Context(), n, func(stored []Item) ([]Item, bool) {
+							left -= len(stored)
+							return new[left : left+len(stored)], left > 0
+						})
 						require.NoError(b, err)
-						require.Equal(b, n, matched)
+						require.Equal(b, n, changed)
 					},
 					func() {
 						_, err := f.client.TxPipelined(b.Context(), func(multi redis.Pipeliner) error {
@@ -180,6 +183,83 @@ func BenchmarkReplace(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkRewrite replaces each item of one session, or removes it, while
+// another client works on the same server. The metric long-call-ms is how long
+// a call of that client took at most.
+func BenchmarkRewrite(b *testing.B) {
+	for name, edit := range map[string]func(i int, item Item) Item{
+		"replace": func(_ int, item Item) Item { return Item(strings.ToUpper(string(item))) },
+		"remove":  func(int, Item) Item { return nil },
+		"remove every other": func(i int, item Item) Item {
+			if i%2 == 0 {
+				return nil
+			}
+			return item
+		},
+	} {
+		for _, n := range []int{10_000, 100_000} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				f := newFixture(b, onServer)
+				items := make([]Item, n)
+				for i := range items {
+					// Tokens have no long runs of equal text, which Lua hashes badly.
+					token := make([]byte, 194)
+					_, _ = rand.Read(token)
+					items[i] = Item(fmt.Sprintf(`{"token":"%x"}`, token))
+				}
+				var longest time.Duration
+				for b.Loop() {
+					b.StopTimer()
+					require.NoError(b, f.Session("s").ClearSession(b.Context()))
+					add(b, f.Session("s"), items...)
+					stop := f.watch(b)
+					b.StartTimer()
+					_, err := f.Session("s").RewriteItems(b.Context(), 1, func(stored []Item) ([]Item, bool) {
+						new := make([]Item, len(stored))
+						for i, item := range stored {
+							new[i] = edit(i, item)
+						}
+						return new, true
+					})
+					b.StopTimer()
+					require.NoError(b, err)
+					longest = max(longest, stop())
+					b.StartTimer()
+				}
+				b.ReportMetric(float64(longest.Microseconds())/1000, "long-call-ms")
+			})
+		}
+	}
+}
+
+// watch calls the store again and again on another connection, until it is told
+// to stop; then it returns how long the longest call took.
+func (f *fixture) watch(b *testing.B) (stop func() time.Duration) {
+	client := onServer.newClient(b)
+	store, err := New(client, WithPrefix(f.prefix))
+	require.NoError(b, err)
+	add(b, store.Session("other"), numbered(1, 1)...) // makes a connection
+	done, longest := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var most time.Duration
+		for {
+			select {
+			case <-done:
+				longest <- most
+				return
+			default:
+				start := time.Now()
+				_, err := store.Session("other").GetItems(context.Background(), 10)
+				most = max(most, time.Since(start))
+				if err != nil {
+					b.Error(err)
+				}
+			}
+		}
+	}()
+	return func() time.Duration { close(done); return <-longest }
 }
 
 // BenchmarkSessionIDs lists 10,000 sessions.

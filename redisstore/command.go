@@ -15,16 +15,25 @@ type once struct{ *redis.Cmd }
 func (once) NoRetry() bool { return true }
 
 // script returns the command that calls a script with the keys and the ID of the session, and these arguments.
-func (s *Session) script(ctx context.Context, script string, args ...any) once {
+func (s *Session) script(ctx context.Context, script string, args ...any) *redis.Cmd {
 	k := s.keys()
-	return once{redis.NewCmd(ctx, append([]any{"eval", script, 3, k.hash, k.messages, k.counter, s.id}, args...)...)}
+	return redis.NewCmd(ctx, append([]any{"eval", script, 3, k.hash, k.messages, k.counter, s.id}, args...)...)
 }
 
-// call calls a script.
+// call calls a script that changes something.
 func (s *Session) call(ctx context.Context, script string, args ...any) (reply any, err error) {
 	cmd := s.script(ctx, script, args...)
-	if err := s.store.client.Process(ctx, cmd); err != nil {
+	if err := s.store.client.Process(ctx, once{cmd}); err != nil {
 		return nil, writeError(ctx, err)
+	}
+	return cmd.Val(), nil
+}
+
+// callToRead calls a script that changes nothing with these arguments.
+func (s *Session) callToRead(ctx context.Context, script string, args ...any) (reply any, err error) {
+	cmd := s.script(ctx, script, args...)
+	if err := s.store.client.Process(ctx, cmd); err != nil {
+		return nil, readError(ctx, err)
 	}
 	return cmd.Val(), nil
 }

@@ -3,9 +3,10 @@
 //
 //	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 //	store, err := redisstore.New(client)
-//	session, err := encsession.New(store.Session("user-123"), key, encsession.WithoutPlaintext())
+//	session, err := encsession.New(store.Session("user-123"), key,
+//		encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(slog.Default())))
 //
-// A [Session] of this package implements Session and Replacer of github.com/encsession/encsession, which puts the
+// A [Session] of this package implements Session and Rewriter of github.com/encsession/encsession, which puts the
 // encryption round it. By itself it stores what it is given, readable for everyone who can read the database.
 //
 // # Keys
@@ -35,19 +36,18 @@
 //
 // AddItems is one MULTI, the other changes are one script each: all of it happens, or nothing, in one step. A server
 // that is a replica, or whose memory is full, refuses it as a whole. [Session.PopItem], [Session.ClearSession] and
-// the removal of a single item work where memory is full; the removal of several at once, as by Purge, does not.
+// the removal of a single item work if the memory is full; the removal of several at once, as by Purge, does not.
 //
 // go-redis by itself sends a command again where the connection breaks before the reply has come, which would add a
 // batch twice or remove two items. This package never sends a change again that may have been made, whatever
 // MaxRetries says: its error then
-// says that the server may have carried it out or not. After such an error from PopItem, or ReplaceItems and so the
+// says that the server may have carried it out or not. After such an error from PopItem, or RewriteItems and so the
 // PopItem of EncryptedSession, an item may be gone that nobody has got. Where a batch must not be lost or doubled,
 // look at the newest items before adding it again. Reads are sent again, as the client is configured.
 //
 // A context that is done before a call sends nothing. While go-redis waits for a reply, it looks at the context's
-// deadline only with ContextTimeoutEnabled; otherwise its ReadTimeout counts, 3 seconds unless configured. A script
-// with 1,000 pairs of items of 16 kB keeps the server from other work for some 0.1 s, one with 10,000 for some
-// seconds: raise the timeout for such calls. The operations of encsession replace 1,000 items at a time.
+// deadline only with ContextTimeoutEnabled; otherwise its ReadTimeout counts, 3 seconds unless configured. A batch of
+// [Session.RewriteItems], 1,000 items of 400 bytes among 100,000, keeps the server from other work for some 30 ms.
 //
 // # Durability
 //
@@ -62,6 +62,6 @@
 //
 // # Servers
 //
-// It is tested with Redis 7.0, alone and as a cluster, and needs 6.0 (SCAN with TYPE) and the right to run scripts
-// (EVAL).
+// It is tested with Redis 7.0, alone and as a cluster, and needs 6.0.6 (SCAN with TYPE, LPOS) and the right to run
+// scripts (EVAL).
 package redisstore

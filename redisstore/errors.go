@@ -11,6 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// errReply says that a server, or a proxy before it, is broken.
+var errReply = errors.New("the server does not answer as the script does")
+
 // withContext makes sure that errors.Is finds the error of the context, where that is why go-redis stopped.
 func withContext(ctx context.Context, err error) error {
 	done := ctx.Err()

@@ -47,3 +47,36 @@ func TestMayHaveRun(t *testing.T) {
 		require.True(t, mayHaveRun(err), "%v", err)
 	}
 }
+
+// always is a hook that gives every command outside pipelines the same reply.
+type always struct{ reply any }
+
+func (a always) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (a always) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(_ context.Context, cmd redis.Cmder) error {
+		cmd.(interface{ SetVal(any) }).SetVal(a.reply)
+		return nil
+	}
+}
+
+func (a always) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func TestBrokenServerGivesErrors(t *testing.T) {
+	for _, reply := range []any{
+		nil, "OK", int64(0), int64(1), int64(7), true, 1.5, map[any]any{}, []any{int64(1)}, []any{nil}, []any{[]any{}},
+		[]any{"{}"}, []any{"{}", "{}"},
+		[]any{int64(0), int64(5), int64(0), int64(1), []any{"{}"}}, // always the same page
+	} {
+		client := unreachable(t)
+		client.AddHook(always{reply})
+		store, err := New(client)
+		require.NoError(t, err)
+		_, err = store.Session("s").PopItem(t.Context())
+		require.ErrorContains(t, err, "redisstore: PopItem: ", "%v", reply)
+		_, err = store.Session("s").RewriteItems(t.Context(), 1, func([]Item) ([]Item, bool) { return nil, true })
+		require.ErrorIs(t, err, errReply, "%v", reply)
+	}
+}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +40,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	session, err := encsession.New(store.Session("user-123"), key, encsession.WithoutPlaintext())
+	session, err := encsession.New(store.Session("user-123"), key,
+		encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(slog.Default())))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -73,7 +76,8 @@ func ExampleStore_SessionIDs() {
 		log.Fatal(err)
 	}
 	former, current := newKey(), newKey()
-	session, err := encsession.New(store.Session("user-123"), former, encsession.WithoutPlaintext())
+	session, err := encsession.New(store.Session("user-123"), former,
+		encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(slog.Default())))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -85,8 +89,8 @@ func ExampleStore_SessionIDs() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		session, err := encsession.New(store.Session(id), current,
-			encsession.WithReadKeys(former), encsession.WithoutPlaintext())
+		session, err := encsession.New(store.Session(id), encsession.Keyring{Current: current, Older: []encsession.Key{former}},
+			encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(slog.Default())))
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -97,7 +101,7 @@ func ExampleStore_SessionIDs() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Printf("%s: %d of %d items under the current key\n", id, report.Keys[0], report.Items)
+		fmt.Printf("%s: %d of %d items under the current key\n", id, report.Keys[0].Items, report.Items)
 		if err := session.ClearSession(ctx); err != nil {
 			log.Fatal(err)
 		}
@@ -107,7 +111,7 @@ func ExampleStore_SessionIDs() {
 // An item replaced in its place, and another one removed. The output is
 //
 //	2 changed: [{"n":"one"} {"n":3}]
-func ExampleSession_ReplaceItems() {
+func ExampleSession_RewriteItems() {
 	ctx := context.Background()
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
@@ -120,8 +124,18 @@ func ExampleSession_ReplaceItems() {
 	if err := session.AddItems(ctx, first, second, third); err != nil {
 		log.Fatal(err)
 	}
-	old, new := []redisstore.Item{first, second}, []redisstore.Item{redisstore.Item(`{"n":"one"}`), nil}
-	changed, err := session.ReplaceItems(ctx, old, new)
+	changed, err := session.RewriteItems(ctx, 100, func(stored []redisstore.Item) (new []redisstore.Item, more bool) {
+		new = slices.Clone(stored) // newest first
+		for i, item := range stored {
+			switch string(item) {
+			case `{"n":1}`:
+				new[i] = redisstore.Item(`{"n":"one"}`)
+			case `{"n":2}`:
+				new[i] = nil
+			}
+		}
+		return new, true
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -183,7 +197,7 @@ func TestExamples(t *testing.T) {
 	for name, example := range map[string]func(){
 		"Example":                     Example,
 		"ExampleStore_SessionIDs":     ExampleStore_SessionIDs,
-		"ExampleSession_ReplaceItems": ExampleSession_ReplaceItems,
+		"ExampleSession_RewriteItems": ExampleSession_RewriteItems,
 	} {
 		before, _, found := strings.Cut(string(source), "\nfunc "+name+"() {")
 		require.True(t, found)

@@ -20,8 +20,12 @@ var methods = map[string]func(ctx context.Context, s *Session) error{
 	"GetItems":     func(ctx context.Context, s *Session) error { _, err := s.GetItems(ctx, 0); return err },
 	"PopItem":      func(ctx context.Context, s *Session) error { _, err := s.PopItem(ctx); return err },
 	"ClearSession": func(ctx context.Context, s *Session) error { return s.ClearSession(ctx) },
-	"ReplaceItems": func(ctx context.Context, s *Session) error {
-		_, err := s.ReplaceItems(ctx, numbered(1, 2), []Item{Item(`"secret"`), nil})
+	"RewriteItems": func(ctx context.Context, s *Session) error {
+		_, err := s.RewriteItems(ctx, 2, func(stored []Item) ([]Item, bool) {
+			new := make([]Item, len(stored))
+			new[0] = Item(`"secret"`)
+			return new, false
+		})
 		return err
 	},
 }
@@ -123,12 +127,17 @@ func TestMemoryFull(t *testing.T) {
 	require.True(t, redis.IsOOMError(store.Session("new").AddItems(t.Context(), batch(0)...)))
 	require.Zero(t, store.client.Exists(t.Context(), "agents:session:new", "agents:session:new:messages").Val())
 
-	_, err = session.ReplaceItems(t.Context(), stored[:2], []Item{nil, batch(2000)[0]})
-	require.True(t, redis.IsOOMError(err), "%v", err)
-	requireItems(t, session, stored...)
+	for _, new := range [][]Item{{nil, batch(2000)[0]}, {batch(2000)[0], nil}, {nil, nil}} {
+		changed, err := session.RewriteItems(t.Context(), 2, func([]Item) ([]Item, bool) { return new, true })
+		require.True(t, redis.IsOOMError(err), "%v", err)
+		require.Zero(t, changed)
+		requireItems(t, session, stored...)
+	}
 
 	last := len(stored) - 1
-	n, err := session.ReplaceItems(t.Context(), stored[last-1:last], []Item{nil}) // as EncryptedSession pops
+	n, err := session.RewriteItems(t.Context(), 2, func(stored []Item) ([]Item, bool) {
+		return []Item{stored[0], nil}, false // as EncryptedSession pops
+	})
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	item, err := session.PopItem(t.Context())

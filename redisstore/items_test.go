@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -49,8 +48,7 @@ func TestWhatAddStores(t *testing.T) {
 		require.NoError(t, f.client.Set(t.Context(), k.counter, "7", 0).Err())
 		_, err = f.Session("s").PopItem(t.Context())
 		require.NoError(t, err)
-		_, err = f.Session("s").ReplaceItems(t.Context(), items, numbered(1, 2))
-		require.NoError(t, err)
+		rewriteEach(t, f.Session("s"), 1, func(Item) Item { return numbered(1, 1)[0] })
 		require.Equal(t, "2", f.client.HGet(t.Context(), k.hash, "updated_at").Val())
 		require.NoError(t, f.Session("s").ClearSession(t.Context()))
 		require.Empty(t, f.dump(t, "s"))
@@ -115,8 +113,12 @@ func TestKeyTTL(t *testing.T) {
 		set = expiries()
 		_, err := f.Session("s").PopItem(t.Context())
 		require.NoError(t, err)
-		_, err = f.Session("s").ReplaceItems(t.Context(), numbered(1, 2), []Item{numbered(9, 9)[0], nil})
-		require.NoError(t, err)
+		rewriteEach(t, f.Session("s"), 1, func(stored Item) Item {
+			if string(stored) == `{"n":2}` {
+				return nil
+			}
+			return numbered(9, 9)[0]
+		})
 		requireItems(t, f.Session("s"), numbered(9, 9)...)
 		require.Equal(t, set, expiries())
 		add(t, f.Session("s"), numbered(1, 1)...)
@@ -212,10 +214,16 @@ func TestElementsThatAreNotJSON(t *testing.T) {
 			require.Equal(t, texts(want), texts(got), "limit %d", limit)
 		}
 
-		old := []Item{Item("not JSON"), Item(""), Item("\xff"), items[1]}
-		n, err := f.Session("s").ReplaceItems(t.Context(), old, []Item{items[3], nil, items[3], items[4]})
-		require.NoError(t, err)
+		var seen []Item
+		n := rewriteEach(t, f.Session("s"), 1, func(stored Item) Item {
+			seen = append(seen, stored)
+			if string(stored) == string(items[1]) {
+				return items[4]
+			}
+			return stored
+		})
 		require.Equal(t, 1, n)
+		require.Equal(t, texts([]Item{items[0], items[2], items[1], items[0]}), texts(seen))
 
 		for _, want := range []Item{items[0], items[2], items[4], items[0], nil, nil} {
 			got, err := f.Session("s").PopItem(t.Context())
@@ -274,66 +282,4 @@ func TestConcurrentPopsBelowJunk(t *testing.T) {
 		require.Equal(t, 1, n, item)
 	}
 	require.EqualValues(t, 23, f.client.LLen(t.Context(), k.messages).Val())
-}
-
-// TestReplaceMany replaces, removes and moves items among many, in places that differ by turns.
-func TestReplaceMany(t *testing.T) {
-	onEach(t, func(t *testing.T, s setup) {
-		f := newFixture(t, s)
-		const n = 10_000
-		items := numbered(1, n)
-		add(t, f.Session("s"), items...)
-		var old, new, want []Item
-		for i, item := range items {
-			switch i % 4 {
-			case 0:
-				old, new = append(old, item), append(new, nil)
-			case 1:
-				old, new = append(old, item), append(new, Item(fmt.Sprintf(`{"new":%d}`, i)))
-				want = append(want, new[len(new)-1])
-			case 2:
-				old, new = append(old, item), append(new, item)
-				want = append(want, item)
-			default:
-				want = append(want, item)
-			}
-		}
-		matched, err := f.Session("s").ReplaceItems(t.Context(), old, new)
-		require.NoError(t, err)
-		require.Equal(t, len(old), matched)
-		// Nothing else is left in the list either, where the items were that are gone.
-		require.Equal(t, texts(want), f.client.LRange(t.Context(), f.config.keys("s").messages, 0, -1).Val())
-	})
-}
-
-// TestReplaceShifts gives every item the text of the one before it: each matches once, where it was before the call.
-func TestReplaceShifts(t *testing.T) {
-	f := newFixture(t, onServer)
-	items := numbered(0, 1000)
-	add(t, f.Session("s"), items[1:]...)
-	matched, err := f.Session("s").ReplaceItems(t.Context(), items[1:], items[:1000])
-	require.NoError(t, err)
-	require.Equal(t, 1000, matched)
-	requireItems(t, f.Session("s"), items[:1000]...)
-}
-
-// TestReplaceLarge replaces 1,000 items of 16 kB in one call, and removes them in another.
-func TestReplaceLarge(t *testing.T) {
-	f := newFixture(t, onServer)
-	old, new := make([]Item, 1000), make([]Item, 1000)
-	for i := range old {
-		old[i] = Item(fmt.Sprintf(`{"n":%d,"content":"%s"}`, i, strings.Repeat("x", 16_000)))
-		new[i] = Item(fmt.Sprintf(`{"content":"%s","n":%d}`, strings.Repeat("y", 16_000), i))
-	}
-	add(t, f.Session("s"), old...)
-	n, err := f.Session("s").ReplaceItems(t.Context(), old, new)
-	require.NoError(t, err)
-	require.Equal(t, 1000, n)
-	got, err := f.Session("s").GetItems(t.Context(), 0)
-	require.NoError(t, err)
-	require.True(t, fmt.Sprint(texts(new)) == fmt.Sprint(texts(got)), "the items differ") // too long to print
-	n, err = f.Session("s").ReplaceItems(t.Context(), new, make([]Item, 1000))
-	require.NoError(t, err)
-	require.Equal(t, 1000, n)
-	requireItems(t, f.Session("s"))
 }

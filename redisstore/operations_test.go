@@ -22,14 +22,17 @@ func TestOperations(t *testing.T) {
 			add(t, f.Session(id), numbered(1, items)...)
 			require.NoError(t, f.client.RPush(t.Context(), f.config.keys(id).messages, "not JSON").Err())
 		}
-		each := func(key encsession.Key, opts []encsession.Option, do func(*encsession.EncryptedSession)) {
+		each := func(keys encsession.KeySource, opts []encsession.Option, do func(*encsession.EncryptedSession)) {
 			ids := allIDs(t, f.Store)
 			require.Len(t, ids, sessions)
 			for _, id := range ids {
-				session, err := encsession.New(f.Session(id), key, opts...)
+				session, err := encsession.New(f.Session(id), keys, opts...)
 				require.NoError(t, err)
 				do(session)
 			}
+		}
+		count := func(key encsession.Key, items int) encsession.KeyCount {
+			return encsession.KeyCount{Fingerprint: key.Fingerprint(), Items: items}
 		}
 		requireReport := func(s *encsession.EncryptedSession, want encsession.Report) {
 			report, err := s.Audit(t.Context())
@@ -38,15 +41,15 @@ func TestOperations(t *testing.T) {
 			require.Equal(t, want, report)
 		}
 
-		each(former, nil, func(s *encsession.EncryptedSession) {
-			requireReport(s, encsession.Report{Items: items, Plaintext: items, Keys: []int{0}})
+		each(former, []encsession.Option{encsession.WithPlaintext()}, func(s *encsession.EncryptedSession) {
+			requireReport(s, encsession.Report{Items: items, Plaintext: items, Keys: []encsession.KeyCount{count(former, 0)}})
 			n, err := s.SealPlaintext(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, items, n)
 		})
-		both := []encsession.Option{encsession.WithReadKeys(former), encsession.WithoutPlaintext()}
-		each(current, both, func(s *encsession.EncryptedSession) {
-			requireReport(s, encsession.Report{Items: items, Readable: items, Keys: []int{0, items}})
+		both := encsession.Keyring{Current: current, Older: []encsession.Key{former}}
+		each(both, nil, func(s *encsession.EncryptedSession) {
+			requireReport(s, encsession.Report{Items: items, Readable: items, Keys: []encsession.KeyCount{count(current, 0), count(former, items)}})
 			n, err := s.Rekey(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, items, n)
@@ -54,9 +57,8 @@ func TestOperations(t *testing.T) {
 			require.NoError(t, err)
 			require.Zero(t, n)
 		})
-		only := []encsession.Option{encsession.WithoutPlaintext()}
-		each(current, only, func(s *encsession.EncryptedSession) {
-			requireReport(s, encsession.Report{Items: items, Readable: items, Keys: []int{items}})
+		each(current, nil, func(s *encsession.EncryptedSession) {
+			requireReport(s, encsession.Report{Items: items, Readable: items, Keys: []encsession.KeyCount{count(current, items)}})
 			requireItems(t, s, numbered(1, items)...)
 			item, err := s.PopItem(t.Context()) // below what is not JSON
 			require.NoError(t, err)
@@ -66,11 +68,11 @@ func TestOperations(t *testing.T) {
 			require.Zero(t, n)
 		})
 		time.Sleep(1100 * time.Millisecond) // sealing times are in whole seconds
-		each(current, only, func(s *encsession.EncryptedSession) {
+		each(current, nil, func(s *encsession.EncryptedSession) {
 			n, err := s.Purge(t.Context(), 0)
 			require.NoError(t, err)
 			require.Equal(t, items-1, n)
-			requireReport(s, encsession.Report{Keys: []int{0}})
+			requireReport(s, encsession.Report{Keys: []encsession.KeyCount{count(current, 0)}})
 			left := f.client.LRange(t.Context(), f.config.keys(s.SessionID()).messages, 0, -1).Val()
 			require.Equal(t, []string{"not JSON"}, left)
 		})

@@ -12,13 +12,13 @@ var (
 	addBody string
 	//go:embed pop.lua
 	popBody string
-	//go:embed replace.lua
-	replaceBody string
+	//go:embed rewrite.lua
+	rewriteBody string
 	//go:embed clear.lua
 	clearBody string
 
 	addScript     = guard + addBody
 	popScript     = guard + popBody
-	replaceScript = guard + replaceBody
+	rewriteScript = guard + rewriteBody
 	clearScript   = guard + clearBody
 )

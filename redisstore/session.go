@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Session is a handle on one session of a Store. It implements Session and Replacer of package encsession.
+// Session is a handle on one session of a Store. It implements Session and Rewriter of package encsession.
 // Store.Session makes one; the zero Session returns errors. It is safe for concurrent use.
 type Session struct {
 	store *Store
@@ -85,7 +85,7 @@ func (s *Session) push(ctx context.Context, items []Item) error {
 		}
 		_ = multi.Process(ctx, once{redis.NewCmd(ctx, push...)}) // only queues
 	}
-	finish := s.script(ctx, addScript, len(items), s.ttl())
+	finish := once{s.script(ctx, addScript, len(items), s.ttl())}
 	_ = multi.Process(ctx, finish)
 	commands, err := multi.Exec(ctx)
 	if finish.Err() != nil {
@@ -119,10 +119,14 @@ func (s *Session) PopItem(ctx context.Context) (Item, error) {
 	return item, nil
 }
 
+// maxPops is how often PopItem finds that another client has changed the end of
+// the list between its two calls.
+const maxPops = 1000
+
 func (s *Session) popItem(ctx context.Context) (Item, error) {
 	window := 1
 	var newest []any // from the newest item on, once it has been found
-	for {
+	for range maxPops {
 		if err := s.check(ctx); err != nil {
 			return nil, err
 		}
@@ -130,13 +134,20 @@ func (s *Session) popItem(ctx context.Context) (Item, error) {
 		if err != nil {
 			return nil, err
 		}
-		elements, ok := reply.([]any)
-		if !ok { // removed
+		if removed, ok := reply.(int64); ok && removed == 1 && newest != nil {
 			return Item(newest[0].(string)), nil
+		}
+		elements, ok := reply.([]any)
+		if !ok || len(elements) > window {
+			return nil, errReply
 		}
 		newest = nil
 		for i, element := range elements {
-			if text, ok := element.(string); ok && isJSON([]byte(text)) {
+			text, ok := element.(string)
+			if !ok {
+				return nil, errReply
+			}
+			if isJSON([]byte(text)) {
 				newest = elements[i:]
 			}
 		}
@@ -147,6 +158,7 @@ func (s *Session) popItem(ctx context.Context) (Item, error) {
 			window = double(window)
 		}
 	}
+	return nil, errors.New("other clients change the end of the session all the time: try again")
 }
 
 // ClearSession deletes the session's keys, with the elements that are not JSON.

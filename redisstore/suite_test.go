@@ -12,7 +12,7 @@ import (
 
 var (
 	_ encsession.Session  = (*Session)(nil)
-	_ encsession.Replacer = (*Session)(nil)
+	_ encsession.Rewriter = (*Session)(nil)
 
 	_ clusterClient = (*redis.ClusterClient)(nil)
 	_ singleClient  = (*redis.Client)(nil)
@@ -24,7 +24,7 @@ func TestSuite(t *testing.T) {
 	onEach(t, func(t *testing.T, s setup) {
 		f := newFixture(t, s)
 		encrypt := func(t *testing.T, store encsession.Session) encsession.Session {
-			session, err := encsession.New(store, key, encsession.WithoutPlaintext())
+			session, err := encsession.New(store, key)
 			require.NoError(t, err)
 			return session
 		}

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -170,5 +171,98 @@ func BenchmarkPop(b *testing.B) {
 			require.NoError(b, err)
 			require.NotNil(b, got)
 		}
+	})
+}
+
+// BenchmarkRewrite replaces and removes each item of a session of 10,000 items, and of one of 100,000. The metric x-10k is the
+// quotient, which is 10 if the time depends on nothing but the number. Beside it another client adds to the same session and
+// to another one; the metric longest-ms is the longest that one of its calls took.
+func BenchmarkRewrite(b *testing.B) {
+	for name, new := range map[string]Item{"replace": Item(`{"n": 0, "content": "` + strings.Repeat("y", 378) + `"}`), "remove": nil} {
+		b.Run(name, func(b *testing.B) {
+			onEachBench(b, func(b *testing.B, f *fixture) {
+				items := benchItems(1000)
+				for i := range items {
+					items[i] = append(items[i][:398:398], `"}`...)
+				}
+				var took [2]time.Duration
+				var longest time.Duration
+				other := f.secondHandle(b)
+				for b.Loop() {
+					for i, n := range []int{10_000, 100_000} {
+						b.StopTimer()
+						s := f.Session(fmt.Sprint("of ", n))
+						for range n / len(items) {
+							add(b, s, items...)
+						}
+						if f.dialect == PostgreSQL {
+							f.exec(b, "VACUUM ANALYZE {messages}") // as the server does by itself, a minute after such a load
+						}
+						done, ended := make(chan struct{}), make(chan time.Duration)
+						go func() { ended <- longestAdd(b, done, other.Session(s.SessionID()), other.Session("another")) }()
+						b.StartTimer()
+						start := time.Now()
+						changed, err := s.RewriteItems(b.Context(), 1, func(stored []Item) ([]Item, bool) {
+							return slices.Repeat([]Item{new}, len(stored)), true
+						})
+						took[i] += time.Since(start)
+						b.StopTimer()
+						close(done)
+						longest = max(longest, <-ended)
+						require.NoError(b, err)
+						require.GreaterOrEqual(b, changed, n)
+						require.NoError(b, s.ClearSession(b.Context()))
+						b.StartTimer()
+					}
+				}
+				b.ReportMetric(took[0].Seconds()/float64(b.N), "10k-s")
+				b.ReportMetric(took[1].Seconds()/float64(b.N), "100k-s")
+				b.ReportMetric(took[1].Seconds()/took[0].Seconds(), "x-10k")
+				b.ReportMetric(float64(longest.Milliseconds()), "longest-ms")
+			})
+		})
+	}
+}
+
+// longestAdd adds to sessions in turns until done is closed, and returns how long the longest call took.
+func longestAdd(b *testing.B, done <-chan struct{}, sessions ...*Session) (longest time.Duration) {
+	for {
+		for _, s := range sessions {
+			select {
+			case <-done:
+				return longest
+			case <-time.After(2 * time.Millisecond):
+			}
+			start := time.Now()
+			if err := s.AddItems(b.Context(), Item(`{"n": 1}`)); err != nil {
+				b.Error(err)
+			}
+			longest = max(longest, time.Since(start))
+		}
+	}
+}
+
+// BenchmarkRewritePop pops by PopItem, and by a pass that ends after its first item, in turns. The metric x-pop is the
+// quotient.
+func BenchmarkRewritePop(b *testing.B) {
+	onEachBench(b, func(b *testing.B, f *fixture) {
+		s := f.Session("s")
+		add(b, s, benchItems(1000)...)
+		item := benchItems(2)
+		var pop, pass time.Duration
+		for b.Loop() {
+			require.NoError(b, s.AddItems(b.Context(), item...))
+			start := time.Now()
+			_, err := s.PopItem(b.Context())
+			between := time.Now()
+			require.NoError(b, err)
+			changed, err := s.RewriteItems(b.Context(), 1, func([]Item) ([]Item, bool) { return []Item{nil}, false })
+			pop += between.Sub(start)
+			pass += time.Since(between)
+			require.NoError(b, err)
+			require.Equal(b, 1, changed)
+		}
+		b.ReportMetric(float64(pop.Nanoseconds())/float64(b.N), "pop-ns")
+		b.ReportMetric(float64(pass)/float64(pop), "x-pop")
 	})
 }

@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 		err = childMix(args[1:])
 	case "write":
 		err = childWrite(args[1:])
+	case "rewrite":
+		err = childRewrite(args[1:])
 	case "rekey":
 		err = childRekey(args[1:])
 	default:

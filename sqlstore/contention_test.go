@@ -129,8 +129,8 @@ func TestContextEndsWaiting(t *testing.T) {
 			"AddItems":     func(ctx context.Context) error { return s.AddItems(ctx, numbered(4, 4)...) },
 			"PopItem":      func(ctx context.Context) error { _, err := s.PopItem(ctx); return err },
 			"ClearSession": s.ClearSession,
-			"ReplaceItems": func(ctx context.Context) error {
-				_, err := s.ReplaceItems(ctx, numbered(1, 1), numbered(9, 9))
+			"RewriteItems": func(ctx context.Context) error {
+				_, err := s.RewriteItems(ctx, 3, func([]Item) ([]Item, bool) { return make([]Item, 3), true })
 				return err
 			},
 		} {

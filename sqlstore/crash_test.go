@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"math/rand/v2"
+	"os/exec"
 	"strconv"
 	"testing"
 	"time"
@@ -55,6 +56,17 @@ func writeUntilKilled(t *testing.T, f *fixture, sessionID string) (acknowledged 
 	require.Error(t, child.Wait(), "the child was not killed")
 	require.Positive(t, acknowledged, "the child has added nothing")
 	return acknowledged
+}
+
+// killAfterALine kills a child soon after it has printed its first line.
+func killAfterALine(t *testing.T, child *exec.Cmd) {
+	stdout, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	require.True(t, bufio.NewScanner(stdout).Scan(), "the child has done nothing")
+	time.Sleep(rand.N(10 * time.Millisecond))
+	_ = child.Process.Kill()
+	_ = child.Wait() // killed, or done before
 }
 
 // wholeBatches returns how many batches of the child the session holds, and fails if one is not whole.

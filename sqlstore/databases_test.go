@@ -19,7 +19,7 @@ import (
 
 var (
 	_ encsession.Session  = (*Session)(nil)
-	_ encsession.Replacer = (*Session)(nil)
+	_ encsession.Rewriter = (*Session)(nil)
 )
 
 // backend is a driver and a database for it.

@@ -78,6 +78,37 @@ type layout struct {
 	ids         []column // session_id of both tables
 	data        column   // message_data
 	newestFirst string   // the ORDER BY terms that give messages as Python orders them, backwards
+	parts       []part   // the messages of a session, newest first
+	keepTime    string   // what must stand in SET so that an UPDATE leaves created_at alone
+}
+
+// part is a part of the messages of a session. Messages without a time, which
+// found tables may hold, are a part by themselves: comparing NULL to anything
+// gives nothing.
+type part struct {
+	hint        string // which index to read them through, if the database must be told
+	before      string // a statement to execute before a query on this part, if any
+	after       string // and one that undoes it
+	where       string // the condition for this part
+	newestFirst string // its ORDER BY terms
+	byID        bool   // whether these are the id alone
+	created     string // an expression for created_at that behind takes
+	behind      func(created any, id int64) (condition string, args []any)
+}
+
+// byID orders a part by the id.
+func byID(where string) part {
+	return part{where: where, newestFirst: "id DESC", byID: true, created: "NULL", behind: func(_ any, id int64) (string, []any) {
+		return " AND id < ?", []any{id}
+	}}
+}
+
+// byTime orders a part by time, then id. What created gives is a parameter that
+// the database compares to created_at.
+func byTime(where, created string) part {
+	return part{where: where, newestFirst: "created_at DESC, id DESC", created: created, behind: func(created any, id int64) (string, []any) {
+		return " AND (created_at, id) < (?, ?)", []any{created, id}
+	}}
 }
 
 // missingTable is the error for a table that is not there.

@@ -5,9 +5,9 @@
 //	db, err := sql.Open("sqlite", "conversations.db") // import _ "modernc.org/sqlite"
 //	store, err := sqlstore.New(db, sqlstore.SQLite)
 //	err = store.CreateTables(ctx)
-//	session, err := encsession.New(store.Session("user-123"), key, encsession.WithoutPlaintext())
+//	session, err := encsession.New(store.Session("user-123"), key)
 //
-// A [Session] of this package implements Session and Replacer of github.com/encsession/encsession, which puts the
+// A [Session] of this package implements Session and Rewriter of github.com/encsession/encsession, which puts the
 // encryption round it. By itself it stores what it is given, readable for everyone who can read the database.
 //
 // # Drivers

@@ -21,7 +21,7 @@ func calls(ctx context.Context, store *Store, s *Session) map[string]error {
 	errs["AddItems"] = s.AddItems(ctx, numbered(1, 1)...)
 	_, errs["PopItem"] = s.PopItem(ctx)
 	errs["ClearSession"] = s.ClearSession(ctx)
-	_, errs["ReplaceItems"] = s.ReplaceItems(ctx, numbered(1, 1), numbered(2, 2))
+	_, errs["RewriteItems"] = s.RewriteItems(ctx, 1, func(stored []Item) ([]Item, bool) { return make([]Item, len(stored)), true })
 	for _, err := range store.SessionIDs(ctx) {
 		errs["SessionIDs"] = err
 	}
@@ -132,7 +132,7 @@ func TestReadOnlyFile(t *testing.T) {
 		for _, name := range []string{"GetItems", "SessionIDs", "CreateTables"} {
 			require.NoError(t, errs[name], name)
 		}
-		for _, name := range []string{"AddItems", "PopItem", "ClearSession", "ReplaceItems"} {
+		for _, name := range []string{"AddItems", "PopItem", "ClearSession", "RewriteItems"} {
 			require.ErrorContains(t, errs[name], "sqlstore: "+name+": ")
 			require.ErrorContains(t, errs[name], "readonly")
 		}
@@ -173,7 +173,9 @@ func TestFullDisk(t *testing.T) {
 		require.ErrorContains(t, err, "sqlstore: AddItems: ")
 		require.ErrorContains(t, err, "database or disk is full")
 		requireItems(t, s, numbered(1, 100)...)
-		_, err = s.ReplaceItems(t.Context(), numbered(1, 1), []Item{Item(`"` + fmt.Sprintf("%0100000d", 1) + `"`)})
+		_, err = s.RewriteItems(t.Context(), 1, func([]Item) ([]Item, bool) {
+			return []Item{Item(`"` + fmt.Sprintf("%0100000d", 1) + `"`)}, true
+		})
 		require.ErrorContains(t, err, "database or disk is full")
 		requireItems(t, s, numbered(1, 100)...)
 		require.Equal(t, `{"n": 100}`, string(pop(t, s)))

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -41,7 +42,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	session, err := encsession.New(store.Session("user-123"), key, encsession.WithoutPlaintext())
+	session, err := encsession.New(store.Session("user-123"), key,
+		encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(slog.Default())))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -87,7 +89,8 @@ func openPostgreSQL(ctx context.Context, db *sql.DB, key encsession.Key, session
 	if err := store.CreateTables(ctx); err != nil { // where they are missing; those of Python stay as they are
 		return nil, err
 	}
-	return encsession.New(store.Session(sessionID), key, encsession.WithoutPlaintext(), encsession.WithTTL(24*time.Hour))
+	return encsession.New(store.Session(sessionID), key, encsession.WithTTL(24*time.Hour),
+		encsession.WithObserver(encsession.LogDrops(slog.Default())))
 }
 
 // Going through all sessions, to bring each under the current key.
@@ -96,7 +99,8 @@ func ExampleStore_SessionIDs() {
 	store := newStore()
 	former, current := newKey(), newKey()
 	for _, id := range []string{"user-123", "user-456"} {
-		session, err := encsession.New(store.Session(id), former, encsession.WithoutPlaintext())
+		session, err := encsession.New(store.Session(id), former,
+			encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(slog.Default())))
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -109,7 +113,8 @@ func ExampleStore_SessionIDs() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		session, err := encsession.New(store.Session(id), current, encsession.WithReadKeys(former), encsession.WithoutPlaintext())
+		session, err := encsession.New(store.Session(id), encsession.Keyring{Current: current, Older: []encsession.Key{former}},
+			encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(slog.Default())))
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -146,14 +151,17 @@ func ExampleWithTables() {
 }
 
 // An item replaced in its place, and another one removed.
-func ExampleSession_ReplaceItems() {
+func ExampleSession_RewriteItems() {
 	ctx := context.Background()
 	session := newStore().Session("user-123")
 	first, second, third := sqlstore.Item(`{"n":1}`), sqlstore.Item(`{"n":2}`), sqlstore.Item(`{"n":3}`)
 	if err := session.AddItems(ctx, first, second, third); err != nil {
 		log.Fatal(err)
 	}
-	changed, err := session.ReplaceItems(ctx, []sqlstore.Item{first, second}, []sqlstore.Item{sqlstore.Item(`{"n":"one"}`), nil})
+	changed, err := session.RewriteItems(ctx, 10, func(stored []sqlstore.Item) (new []sqlstore.Item, more bool) {
+		// The newest item comes first.
+		return []sqlstore.Item{stored[0], nil, sqlstore.Item(`{"n":"one"}`)}, true
+	})
 	if err != nil {
 		log.Fatal(err)
 	}

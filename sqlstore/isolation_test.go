@@ -50,10 +50,10 @@ func TestSharedSessionRow(t *testing.T) {
 				}
 				require.ElementsMatch(t, ids, sessionIDs(t, f.Store))
 
-				changed, err := f.Session("Alice").ReplaceItems(t.Context(),
-					[]Item{mark("alice", "1"), Item(`"same"`)}, []Item{nil, nil})
-				require.NoError(t, err)
-				require.Equal(t, 1, changed)
+				require.Equal(t, 1, rewrite(t, f.Session("Alice"), 9, func(stored []Item) ([]Item, bool) {
+					require.Equal(t, texts([]Item{mark("Alice", "2"), Item(`"same"`), mark("Alice", "1")}), texts(stored))
+					return []Item{stored[0], nil, stored[2]}, true
+				}))
 				require.Equal(t, string(mark("Alice", "2")), string(pop(t, f.Session("Alice"))))
 				for i, id := range ids {
 					require.NoError(t, f.Session(id).ClearSession(t.Context()))
@@ -98,8 +98,8 @@ func TestIDsThatCannotBeHeld(t *testing.T) {
 			s := f.Session(test.id)
 			_, get := s.GetItems(t.Context(), 1)
 			_, pop := s.PopItem(t.Context())
-			_, replace := s.ReplaceItems(t.Context(), numbered(1, 1), numbered(2, 2))
-			for _, err := range []error{get, s.AddItems(t.Context(), numbered(1, 1)...), pop, s.ClearSession(t.Context()), replace} {
+			_, rewrite := s.RewriteItems(t.Context(), 1, each(remove))
+			for _, err := range []error{get, s.AddItems(t.Context(), numbered(1, 1)...), pop, s.ClearSession(t.Context()), rewrite} {
 				require.ErrorContains(t, err, "cannot hold this session ID: ")
 				require.ErrorContains(t, err, test.want)
 			}
@@ -141,8 +141,8 @@ func TestTextThatCannotBeHeld(t *testing.T) {
 			s := f.Session("s")
 			add(t, s, numbered(1, 1)...)
 			require.ErrorContains(t, s.AddItems(t.Context(), Item("1"), Item(test.item)), "item 1: the database cannot hold it: ")
-			_, err := s.ReplaceItems(t.Context(), numbered(1, 1), []Item{Item(test.item)})
-			require.ErrorContains(t, err, "new item 0: the database cannot hold it: ")
+			_, err := s.RewriteItems(t.Context(), 1, func([]Item) ([]Item, bool) { return []Item{Item(test.item)}, true })
+			require.ErrorContains(t, err, "item 0 of a batch: the database cannot hold it: ")
 			require.ErrorContains(t, err, test.want)
 			requireItems(t, s, numbered(1, 1)...)
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -69,8 +68,7 @@ func TestTimesComeFromTheDatabase(t *testing.T) {
 		f.exec(t, "UPDATE {sessions} SET created_at = '2001-01-01 00:00:00', updated_at = '2001-01-01 00:00:00'")
 		old := "SELECT COUNT(*) FROM {sessions} WHERE "
 		pop(t, s)
-		_, err := s.ReplaceItems(t.Context(), numbered(1, 1), numbered(7, 7))
-		require.NoError(t, err)
+		require.Equal(t, 1, rewrite(t, s, 1, each(func(Item) Item { return numbered(7, 7)[0] })))
 		require.Equal(t, 1, f.count(t, old+"updated_at = '2001-01-01 00:00:00'"), "pops leave the session's row alone")
 		add(t, s, numbered(3, 3)...)
 		require.Equal(t, 1, f.count(t, old+"updated_at > '2020-01-01 00:00:00'"))
@@ -138,10 +136,12 @@ func TestRowsThatAreNotJSON(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, texts(numbered(max(1, 5-limit), 4)), texts(items))
 			}
-			changed, err := s.ReplaceItems(t.Context(),
-				[]Item{Item("text"), Item(""), nil, Item(`{"n": 2}`), Item(`{"a": NaN}`)}, make([]Item, 5))
-			require.NoError(t, err)
-			require.Equal(t, 1, changed)
+			require.Equal(t, 1, rewrite(t, s, 1, each(func(item Item) Item {
+				if string(item) == `{"n": 2}` {
+					return nil
+				}
+				return item
+			})))
 			require.Equal(t, `{"n": 4}`, string(pop(t, s)))
 			require.Equal(t, `{"n": 3}`, string(pop(t, s)))
 			require.Equal(t, `{"n": 1}`, string(pop(t, s)))
@@ -280,84 +280,4 @@ func TestDeadlock(t *testing.T) {
 		require.Equal(t, `{"n": 2}`, string(<-popped))
 		requireItems(t, s, numbered(1, 1)...)
 	}, PostgreSQL)
-}
-
-func TestReplaceTenThousand(t *testing.T) {
-	const n = 10_000
-	onEach(t, func(t *testing.T, b backend) {
-		f := newFixture(t, b, ours)
-		s := f.Session("s")
-		add(t, s, numbered(1, n)...)
-		before := f.strings(t, "SELECT "+f.rowText()+" FROM {messages} ORDER BY id")
-		old, new := numbered(1, n), numbered(n+1, 2*n)
-		start := time.Now()
-		changed, err := s.ReplaceItems(t.Context(), old, new)
-		require.NoError(t, err)
-		t.Logf("%d pairs in %v", n, time.Since(start))
-		require.Equal(t, n, changed)
-		requireItems(t, s, new...)
-		require.Equal(t, before, f.strings(t, "SELECT "+f.rowText()+" FROM {messages} ORDER BY id"), "IDs and times stay")
-
-		// Every other one removed, the rest left as it was.
-		old, new = new, slices.Clone(new)
-		var rest []Item
-		for i := range new {
-			if i%2 == 0 {
-				new[i] = nil
-			} else {
-				rest = append(rest, new[i])
-			}
-		}
-		changed, err = s.ReplaceItems(t.Context(), old, new)
-		require.NoError(t, err)
-		require.Equal(t, n, changed)
-		requireItems(t, s, rest...)
-	})
-}
-
-// rowText returns an expression for what ReplaceItems must keep of a row.
-func (f *fixture) rowText() string {
-	if f.dialect == MySQL {
-		return "CONCAT(id, ' ', created_at)"
-	}
-	return "id || ' ' || created_at"
-}
-
-// TestReplaceIsBytewise has items that a collation takes for equal.
-func TestReplaceIsBytewise(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
-		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
-			if by.name == inLatin1.name {
-				continue
-			}
-			f := newFixture(t, b, by)
-			s := f.Session("s")
-			items := []Item{Item(`"alice"`), Item(`"Alice"`), Item(`"alicé"`), Item(`"alice" `), Item(` "alice"`), Item(`"alice"`)}
-			add(t, s, items...)
-			changed, err := s.ReplaceItems(t.Context(), []Item{items[1], items[3], items[0], Item(`"ALICE"`)},
-				[]Item{items[0], nil, items[1], Item("1")})
-			require.NoError(t, err)
-			require.Equal(t, 3, changed)
-			requireItems(t, s, items[0], items[0], items[2], items[4], items[1])
-		}
-	})
-}
-
-func TestReplaceErrors(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
-		f := newFixture(t, b, ours)
-		s := f.Session("s")
-		add(t, s, numbered(1, 2)...)
-		for want, pair := range map[string][2][]Item{
-			"2 old items and 1 new ones":                      {numbered(1, 2), numbered(3, 3)},
-			"new item 1: it is not JSON in valid UTF-8":       {numbered(1, 2), {Item("3"), Item("{")}},
-			"new item 0: it is not JSON in valid UTF-8":       {numbered(1, 1), {Item{}}},
-			fmt.Sprintf("%d old items and %d new ones", 0, 1): {nil, numbered(1, 1)},
-		} {
-			changed, err := s.ReplaceItems(t.Context(), pair[0], pair[1])
-			require.ErrorContains(t, err, "sqlstore: ReplaceItems: "+want)
-			require.Zero(t, changed)
-		}
-		requireItems(t, s, numbered(1, 2)...)
-	})
 }

@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -19,15 +18,16 @@ import (
 // rekeySession returns a session that writes under one key and reads with another one too. The keys are fixed, as child
 // processes use them.
 func rekeySession(s encsession.Session, write, read string) (*encsession.EncryptedSession, error) {
-	writeKey, err := encsession.ParseKey(write)
+	writeKey, err := encsession.ParsePythonKey(write)
 	if err != nil {
 		return nil, err
 	}
-	readKey, err := encsession.ParseKey(read)
+	readKey, err := encsession.ParsePythonKey(read)
 	if err != nil {
 		return nil, err
 	}
-	return encsession.New(s, writeKey, encsession.WithReadKeys(readKey), encsession.WithTTL(encsession.NoExpiry))
+	keys := encsession.Keyring{Current: writeKey, Older: []encsession.Key{readKey}}
+	return encsession.New(s, keys, encsession.WithTTL(encsession.NoExpiry), encsession.WithUnreadableHistory())
 }
 
 const formerKey, currentKey = "the former key of the test", "the current key of the test"
@@ -109,7 +109,7 @@ func TestOperationsBesideOthers(t *testing.T) {
 		require.NoError(t, err)
 		report, err := current[0].Audit(ctx)
 		require.NoError(t, err)
-		require.Equal(t, report.Items, report.Keys[0], "all is under the current key")
+		require.Equal(t, report.Items, report.Keys[0].Items, "all is under the current key")
 		items, err := current[0].GetItems(ctx, 0)
 		require.NoError(t, err)
 		for i, item := range items {
@@ -168,31 +168,24 @@ func TestKilledRekey(t *testing.T) {
 			require.NoError(t, err)
 			add(t, former, numbered(1, n)...)
 
-			child := f.child(t, "rekey", sessionID, 0)
-			stdout, err := child.StdoutPipe()
-			require.NoError(t, err)
-			require.NoError(t, child.Start())
-			require.True(t, bufio.NewScanner(stdout).Scan(), "the child has done nothing")
-			time.Sleep(rand.N(10 * time.Millisecond))
-			_ = child.Process.Kill()
-			_ = child.Wait() // killed, or done before
+			killAfterALine(t, f.child(t, "rekey", sessionID, 0))
 
 			current, err := rekeySession(f.Session(sessionID), currentKey, formerKey)
 			require.NoError(t, err)
 			report, err := current.Audit(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, n, report.Readable)
-			require.NotZero(t, report.Keys[0])
-			if report.Keys[1] > 0 {
+			require.NotZero(t, report.Keys[0].Items)
+			if report.Keys[1].Items > 0 {
 				midway++
 			}
 			changed, err := current.Rekey(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, report.Keys[1], changed)
+			require.Equal(t, report.Keys[1].Items, changed)
 			requireItems(t, current, numbered(1, n)...)
 			report, err = current.Audit(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, []int{n, 0}, report.Keys)
+			require.Equal(t, []int{n, 0}, []int{report.Keys[0].Items, report.Keys[1].Items})
 		}
 		require.Positive(t, midway, "no kill came between two batches")
 	})
@@ -212,15 +205,17 @@ func childRekey(args []string) error {
 	return err
 }
 
-// tellingSession prints a line when items have been replaced, and then takes its time, so that there is a moment to kill
+// tellingSession prints a line when a batch has been changed, and then takes its time, so that there is a moment to kill
 // the process in.
 type tellingSession struct{ *Session }
 
-func (s tellingSession) ReplaceItems(ctx context.Context, old, new []Item) (int, error) {
-	changed, err := s.Session.ReplaceItems(ctx, old, new)
-	if changed > 0 {
-		fmt.Println(changed)
-		time.Sleep(20 * time.Millisecond)
-	}
-	return changed, err
+func (s tellingSession) RewriteItems(ctx context.Context, first int, edit func([]Item) ([]Item, bool)) (int, error) {
+	batches := 0
+	return s.Session.RewriteItems(ctx, max(first, 500), func(stored []Item) ([]Item, bool) {
+		if batches++; batches > 1 {
+			fmt.Println(batches)
+			time.Sleep(20 * time.Millisecond)
+		}
+		return edit(stored)
+	})
 }

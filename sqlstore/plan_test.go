@@ -92,8 +92,82 @@ func (f *fixture) requireMySQLPlan(t *testing.T, query string) {
 	require.NoError(t, conn.QueryRowContext(t.Context(), "EXPLAIN "+query, "long", "long", 50).Scan(columns...))
 	require.Equal(t, "idx_"+f.messages+"_session_time", key)
 	require.NotContains(t, extra, "filesort")
+	f.requireFewReads(t, query, "long", "long", 50)
+}
 
-	// The server counts the rows that it reads.
+// TestPassesReadThroughTheIndex asks how the second page of a pass is read: of 10,000 rows, no more than its own, or than
+// those that have the time of the row before it, where a found index ends at the time.
+func TestPassesReadThroughTheIndex(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
+			t.Run(by.name, func(t *testing.T) {
+				f := newFixture(t, b, by)
+				for range 20 {
+					add(t, f.Session("long"), numbered(1, 500)...)
+					add(t, f.Session("other"), numbered(1, 500)...)
+				}
+				f.exec(t, map[Dialect]string{SQLite: "SELECT 1", PostgreSQL: "ANALYZE {messages}", MySQL: "ANALYZE TABLE {messages}"}[b.dialect])
+				var query string
+				args := []any{"long", "long"}
+				require.NoError(t, f.Session("long").read(t.Context(), func(tx transaction) error {
+					_, second, err := tx.page(t.Context(), place{}, 200, 200)
+					require.True(t, second.inside)
+					text, behind := tx.layout.pageQuery(second)
+					query, args = f.tables.fill(text), append(append(args, behind...), 50)
+					return err
+				}))
+				switch b.dialect {
+				case SQLite:
+					plan := strings.Join(f.column(t, 3, "EXPLAIN QUERY PLAN "+query, args...), "\n")
+					where := "idx_" + f.messages + "_session_id (session_id=? AND id<?)"
+					if by.name == bySQLAlchemyOnSQLite.name {
+						where = "idx_" + f.messages + "_session_time (session_id=? AND created_at<?)"
+					}
+					require.Contains(t, plan, "SEARCH "+f.messages+" USING INDEX "+where)
+					require.NotContains(t, plan, "TEMP B-TREE")
+				case PostgreSQL:
+					plan := strings.Join(f.column(t, 0, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) "+query, args...), "\n")
+					require.Contains(t, plan, "Index Scan Backward using idx_"+f.messages+"_session_time")
+					require.NotContains(t, plan, "Seq Scan")
+					if by.name == ours.name {
+						require.NotContains(t, plan, "Sort")
+						require.NotContains(t, plan, "Rows Removed")
+						require.Contains(t, plan, "(actual rows=50 loops=1)")
+					} else {
+						require.Contains(t, plan, "Incremental Sort")
+					}
+				case MySQL:
+					f.requireFewReads(t, query, args...)
+				}
+			})
+		}
+	})
+}
+
+// column returns a column of what a query finds, as text.
+func (f *fixture) column(t *testing.T, n int, query string, args ...any) (texts []string) {
+	rows, err := f.db.Query(query, args...)
+	require.NoError(t, err)
+	defer rows.Close()
+	names, err := rows.Columns()
+	require.NoError(t, err)
+	for rows.Next() {
+		values := make([]any, len(names))
+		for i := range values {
+			values[i] = new(sql.NullString)
+		}
+		require.NoError(t, rows.Scan(values...))
+		texts = append(texts, values[n].(*sql.NullString).String)
+	}
+	require.NoError(t, rows.Err())
+	return texts
+}
+
+// requireFewReads has the server count the rows that it reads for a query for 50 rows.
+func (f *fixture) requireFewReads(t *testing.T, query string, args ...any) {
+	conn, err := f.db.Conn(t.Context())
+	require.NoError(t, err)
+	defer conn.Close()
 	readRows := func() (sum int) {
 		err := conn.QueryRowContext(t.Context(), `SELECT SUM(variable_value) FROM information_schema.session_status
 			WHERE variable_name IN ('Handler_read_key', 'Handler_read_next', 'Handler_read_prev', 'Handler_read_last')`).Scan(&sum)
@@ -101,12 +175,14 @@ func (f *fixture) requireMySQLPlan(t *testing.T, query string) {
 		return sum
 	}
 	before := readRows()
-	rows, err := conn.QueryContext(t.Context(), query, "long", "long", 50)
+	rows, err := conn.QueryContext(t.Context(), query, args...)
 	require.NoError(t, err)
+	found := 0
 	for rows.Next() {
-		require.NoError(t, rows.Scan(new(any), new(sql.RawBytes)))
+		found++
 	}
 	require.NoError(t, rows.Close())
+	require.Equal(t, 50, found)
 	require.LessOrEqual(t, readRows()-before, 60)
 }
 

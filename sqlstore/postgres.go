@@ -56,12 +56,32 @@ func (d postgres) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout
 	if err != nil {
 		return layout{}, err
 	}
+	hasTimes, err := d.hasTimes(ctx, conn, t.messages)
+	if err != nil {
+		return layout{}, err
+	}
+	parts := []part{byTime("", postgresTime)}
+	if !hasTimes { // NULL comes first here
+		parts = []part{byID(" AND created_at IS NULL"), byTime(" AND created_at IS NOT NULL", postgresTime)}
+	}
 	return layout{
 		ids:         []column{sessions[0], messages[0]},
 		data:        messages[1],
 		newestFirst: "created_at DESC, id DESC",
+		parts:       parts,
 	}, nil
 }
+
+// hasTimes reports whether each message surely has a time.
+func (d postgres) hasTimes(ctx context.Context, conn *sql.Conn, messages string) (notNull bool, err error) {
+	err = conn.QueryRowContext(ctx, "SELECT COALESCE(bool_or(attnotnull), false) FROM pg_catalog.pg_attribute "+
+		"WHERE attrelid = to_regclass($1) AND attname = 'created_at'", d.quote(messages)).Scan(&notNull)
+	return notNull, err
+}
+
+// postgresTime gives a time as text in full, which means the same on every
+// connection: JSON has no DateStyle.
+const postgresTime = "to_json(created_at) #>> '{}'"
 
 // columns describes columns of a table. It accepts only the types in which, under a bytewise collation, equal
 // means the same bytes: that is not so for citext or CHAR(n).

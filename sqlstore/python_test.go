@@ -14,7 +14,7 @@ import (
 func TestPythonsDatabase(t *testing.T) {
 	current, err := encsession.ParseKey("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
 	require.NoError(t, err)
-	former, err := encsession.ParseKey("last year's secret")
+	former, err := encsession.ParsePythonKey("last year's secret")
 	require.NoError(t, err)
 	onEach(t, func(t *testing.T, b backend) {
 		original, err := os.ReadFile("testdata/python-sqlite.db")
@@ -34,7 +34,7 @@ func TestPythonsDatabase(t *testing.T) {
 			before, err := raw.GetItems(t.Context(), 0)
 			require.NoError(t, err)
 			require.Len(t, before, test.stored)
-			s, err := encsession.New(raw, current, encsession.WithReadKeys(former), encsession.WithTTL(encsession.NoExpiry))
+			s, err := encsession.New(raw, encsession.Keyring{Current: current, Older: []encsession.Key{former}}, encsession.WithTTL(encsession.NoExpiry))
 			require.NoError(t, err)
 			items, err := s.GetItems(t.Context(), 0)
 			require.NoError(t, err)

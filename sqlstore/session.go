@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Session is a handle on one session of a Store. It implements Session and Replacer of package encsession.
+// Session is a handle on one session of a Store. It implements Session and Rewriter of package encsession.
 // Store.Session makes one; the zero Session returns errors. It is safe for concurrent use, and holds no connection
 // between two calls.
 type Session struct {

@@ -26,7 +26,8 @@ func (*sqlite) quote(identifier string) string { return `"` + identifier + `"` }
 
 func (*sqlite) placeholders(query string) string { return query }
 
-func (*sqlite) bytes(column string) string { return column + " COLLATE BINARY" }
+// bytes makes text of a BLOB too, which found tables may hold.
+func (*sqlite) bytes(column string) string { return "CAST(" + column + " AS TEXT) COLLATE BINARY" }
 
 func (*sqlite) isText(column string) string { return "typeof(" + column + ") = 'text'" }
 
@@ -106,7 +107,12 @@ func (d *sqlite) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout,
 	if err != nil {
 		return layout{}, err
 	}
-	return layout{ids: []column{{}}, newestFirst: newestFirst}, nil
+	parts := []part{byID("")}
+	if newestFirst != "id DESC" {
+		// A bare column would have drivers make a time.Time of it, by its declared type.
+		parts = []part{byTime(" AND created_at IS NOT NULL", "+created_at"), byID(" AND created_at IS NULL")}
+	}
+	return layout{ids: []column{{}}, newestFirst: newestFirst, parts: parts}, nil
 }
 
 func (*sqlite) exists(ctx context.Context, conn *sql.Conn, table string) (bool, error) {

@@ -23,7 +23,7 @@ func TestSuite(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t, b, by)
 				encrypt := func(t *testing.T, store encsession.Session) encsession.Session {
-					session, err := encsession.New(store, key, encsession.WithoutPlaintext())
+					session, err := encsession.New(store, key)
 					require.NoError(t, err)
 					return session
 				}

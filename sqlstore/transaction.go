@@ -105,10 +105,12 @@ func (s *Store) rollBack(ctx context.Context, conn *sql.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
 	if _, err := conn.ExecContext(ctx, "ROLLBACK"); err != nil && !s.database.isClean(ctx, conn) {
-		// This is how database/sql is told not to put a connection back into the pool.
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		discard(conn)
 	}
 }
+
+// discard tells database/sql not to put a connection back into the pool.
+func discard(conn *sql.Conn) { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }
 
 // transaction is a connection for work on one session: in a transaction that writes, or for a single read.
 type transaction struct {

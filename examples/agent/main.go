@@ -15,6 +15,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -125,9 +126,9 @@ func (s settings) openSession(ctx context.Context, db *sql.DB) (*openaisession.S
 		return nil, err
 	}
 	encrypted, err := encsession.New(store.Session("user-123"), key,
-		encsession.WithoutPlaintext(), // a fresh store: what is not encrypted was not written by us
 		encsession.WithTTL(24*time.Hour),
-		encsession.WithStrictReads()) // under a wrong key, rather stop than forget
+		encsession.WithStrictReads(), // under a wrong key, rather stop than forget
+		encsession.WithObserver(encsession.LogDrops(slog.Default())))
 	if err != nil {
 		return nil, err
 	}

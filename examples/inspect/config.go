@@ -25,9 +25,10 @@ type config struct {
 
 	ttl       time.Duration
 	operation *operation // nil to look only
+	past      bool       // whether plaintext is also sealed below items that cannot be read
 	show      *string    // the session to show; nil to show none
 	json      bool
-	keys      *keys // nil where there are none
+	keys      *encsession.Keyring // nil if there are none
 }
 
 // operation is what is done to every session before it is counted.
@@ -46,7 +47,7 @@ const usageHead = `Inspect counts what lies in a database of conversations, and 
 
 Keys come from the environment. Without them, only what the clear part of the tokens tells is shown.
 
-  ENCSESSION_KEY        the current key, taken as it is
+  ENCSESSION_KEY        the current key, any text, as Python takes it
   ENCSESSION_READ_KEYS  keys to read with only, one a line; empty lines are passed over
 
 Flags:
@@ -54,7 +55,7 @@ Flags:
 
 const usageTail = `
 AGE is a duration such as 90s, 36h or 30d. One operation (-rekey, -seal-plaintext, -purge) can be given at a time.
-Exit code: 0 all is well, 1 something is undecryptable, 2 an error.
+Exit code: 0 all is well, 1 something is undecryptable, 2 an error, or an operation had to leave something else.
 `
 
 // parseArgs reads the arguments. Where they ask for help, it writes that and returns flag.ErrHelp.
@@ -81,6 +82,8 @@ func parseArgs(args []string, help io.Writer) (config, error) {
 	}))
 	flags.BoolFunc("seal-plaintext", "seal what is not encrypted, and so declare it genuine: once, while writers are\n"+
 		"trusted", boolean(func() { operations = append(operations, &sealPlaintext) }))
+	flags.BoolVar(&c.past, "unreadable-history", false, "with -seal-plaintext: seal plaintext below unreadable items too, and in sessions\n"+
+		"of which no key opens anything; make sure first that the key is right")
 	flags.Func("purge", "remove what was sealed longer ago than this `AGE`", func(s string) error {
 		age, err := parseAge(s, 0)
 		operations = append(operations, purge(s, age))
@@ -102,6 +105,8 @@ func parseArgs(args []string, help io.Writer) (config, error) {
 		err = errors.New("give one database: -db, -postgres, -mysql, -redis or -redis-cluster")
 	case len(operations) > 1:
 		err = errors.New("give one operation at a time: -rekey, -seal-plaintext or -purge")
+	case c.past && (len(operations) == 0 || operations[0] != &sealPlaintext):
+		err = errors.New("-unreadable-history goes with -seal-plaintext")
 	case len(operations) == 1 && c.show != nil:
 		err = errors.New("-show goes with no operation")
 	case len(operations) == 1:

@@ -56,15 +56,14 @@ and instead of -show also -rekey, -seal-plaintext, -purge 30d, -ttl 30d or -json
 }
 
 // makeDemo makes a database with something of everything, and a file that sets the keys to it.
-func makeDemo(ctx context.Context, database, keysFile string) (*keys, error) {
-	var k keys
+func makeDemo(ctx context.Context, database, keysFile string) (*encsession.Keyring, error) {
 	current, read := encsession.GenerateKey(), encsession.GenerateKey()
 	script := fmt.Sprintf("export %s='%s'\nexport %s='%s'\n", keyVariable, current, readKeysVariable, read)
 	if err := os.WriteFile(keysFile, []byte(script), 0o600); err != nil {
 		return nil, err
 	}
-	var err error
-	if k.current, err = encsession.ParseKey(current); err != nil {
+	key, err := encsession.ParseKey(current)
+	if err != nil {
 		return nil, err
 	}
 	oldKey, err := encsession.ParseKey(read)
@@ -75,8 +74,6 @@ func makeDemo(ctx context.Context, database, keysFile string) (*keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.read = []encsession.Key{oldKey}
-
 	db, err := sql.Open("sqlite", database)
 	if err != nil {
 		return nil, err
@@ -90,7 +87,7 @@ func makeDemo(ctx context.Context, database, keysFile string) (*keys, error) {
 		return nil, err
 	}
 	items := sample.Conversation()
-	past, err := fromThePast(k.current)
+	past, err := fromThePast(key)
 	if err != nil {
 		return nil, err
 	}
@@ -99,32 +96,41 @@ func makeDemo(ctx context.Context, database, keysFile string) (*keys, error) {
 		key       *encsession.Key // nil to store the items as they are
 		items     []encsession.Item
 	}{
-		{"user-123", &k.current, items[:24]},
+		{"user-123", &key, items[:24]},
 		{pastSession, nil, past},
-		{pastSession, &k.current, items[24:26]},
+		{pastSession, &key, items[24:26]},
 		{"user-456", &oldKey, items[26:38]},
-		{"user-456", &k.current, items[38:42]},
+		{"user-456", &key, items[38:42]},
 		{"user-654", &oldKey, items[42:46]},
 		{"user-654", &lostKey, items[46:47]},
-		{"user-789", nil, items[47:]}, // plaintext, as before a migration
 		{"user-789", nil, []encsession.Item{encsession.Item(`{"__enc__":2,"payload":"of a version that is not there yet"}`)}},
+		{"user-789", nil, items[47:]}, // plaintext, as before a migration
 	} {
 		if err := addUnder(ctx, store.Session(part.sessionID), part.key, part.items); err != nil {
 			return nil, err
 		}
 	}
-	return &k, nil
+	return &encsession.Keyring{Current: key, Older: []encsession.Key{oldKey}}, nil
 }
 
-// addUnder adds items to a session, sealed under a key or, without one, as they are.
+// addUnder adds items to a session, sealed under a key or, without one, as they
+// are. An EncryptedSession would refuse to add some of them, as it should: under a
+// key that does not fit the history.
 func addUnder(ctx context.Context, session encsession.Session, key *encsession.Key, items []encsession.Item) error {
-	if key != nil {
-		var err error
-		if session, err = encsession.New(session, *key); err != nil {
+	if key == nil {
+		return session.AddItems(ctx, items...)
+	}
+	sealer, err := encsession.NewSealer(session.SessionID(), encsession.Keyring{Current: *key}, encsession.NoExpiry)
+	if err != nil {
+		return err
+	}
+	sealed := make([]encsession.Item, len(items))
+	for i, item := range items {
+		if sealed[i], err = sealer.Seal(item); err != nil {
 			return err
 		}
 	}
-	return session.AddItems(ctx, items...)
+	return session.AddItems(ctx, sealed...)
 }
 
 // Envelopes of the session user-321, under the raw secret pastKey: two that were sealed on 15 January 2026, and one of a
@@ -143,13 +149,15 @@ var pastEnvelopes = []string{
 		"oKgBInDyJGF7jJ2luTS5_WX-DdJB4Ys53rJDZ1ZoRwgP0A==",
 }
 
-// fromThePast returns those envelopes under a key of now: to seal them again keeps their time.
+// fromThePast returns those envelopes under a key of now: to seal them again keeps
+// their time.
 func fromThePast(key encsession.Key) ([]encsession.Item, error) {
-	oldKey, err := encsession.ParseKey(pastKey)
+	oldKey, err := encsession.ParsePythonKey(pastKey)
 	if err != nil {
 		return nil, err
 	}
-	sealer, err := encsession.NewSealer(pastSession, encsession.NoExpiry, key, oldKey)
+	keys := encsession.Keyring{Current: key, Older: []encsession.Key{oldKey}}
+	sealer, err := encsession.NewSealer(pastSession, keys, encsession.NoExpiry)
 	if err != nil {
 		return nil, err
 	}

@@ -36,8 +36,12 @@ func TestDemonstration(t *testing.T) {
 
 	require.Equal(t, exitFine, inspect(t, environment, "-db", commands[2], "-show", commands[3]).code)
 	_, d := document(t, environment, "-db", commands[2], "-rekey")
-	require.Equal(t, []int{49, 0}, d.Totals.Keys)
+	require.Equal(t, []int{49, 0}, perKey(d))
 	require.Equal(t, 16, d.Operation.Items)
+	require.Equal(t, &Skipped{Sessions: 2, Undecryptable: 1, Malformed: 1}, d.Operation.Skipped)
+	for _, key := range d.Totals.Keys {
+		require.Regexp(t, `^[0-9a-f]{16}$`, key.Fingerprint)
+	}
 	_, d = document(t, environment, "-db", commands[2], "-purge", "30d")
 	require.Equal(t, 2, d.Operation.Items)
 }

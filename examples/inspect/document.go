@@ -22,9 +22,19 @@ type Document struct {
 
 // Operation is what -rekey, -seal-plaintext or -purge did.
 type Operation struct {
-	Name     string `json:"name"`     // "rekey", "seal-plaintext" or "purge"
-	Items    int    `json:"items"`    // how many items it changed or removed
-	Sessions int    `json:"sessions"` // in how many sessions
+	Name     string   `json:"name"`              // "rekey", "seal-plaintext" or "purge"
+	Items    int      `json:"items"`             // how many items it changed or removed
+	Sessions int      `json:"sessions"`          // in how many sessions
+	Skipped  *Skipped `json:"skipped,omitempty"` // absent if it could judge everything
+}
+
+// Skipped counts the items that an operation passed over, since it could not judge
+// them.
+type Skipped struct {
+	Sessions      int `json:"sessions"` // in how many sessions
+	Undecryptable int `json:"undecryptable"`
+	Malformed     int `json:"malformed"`
+	Plaintext     int `json:"plaintext"`
 }
 
 // Session is what lies in a session.
@@ -53,8 +63,15 @@ type Opened struct {
 	Future        int `json:"future"`        // sealed more than a minute ahead of this machine's clock
 	Undecryptable int `json:"undecryptable"` // another key, another session, or altered
 
-	// Keys counts authentic items by the key that opened them: the current one, and then the read keys in order.
-	Keys []int `json:"keys"`
+	// Keys counts authentic items by the key that opens them: the current one, and
+	// then the read keys in order.
+	Keys []KeyCount `json:"keys"`
+}
+
+// KeyCount is how many items a key opens.
+type KeyCount struct {
+	Fingerprint string `json:"fingerprint"` // of the master key; "raw" if that is not a Fernet key
+	Items       int    `json:"items"`
 }
 
 // Unopened counts sealed items without looking into them.
@@ -81,8 +98,8 @@ func (c *Counts) add(s Counts) {
 		c.Expired += s.Expired
 		c.Future += s.Future
 		c.Undecryptable += s.Undecryptable
-		for i, n := range s.Keys {
-			c.Keys[i] += n
+		for i, key := range s.Keys {
+			c.Keys[i].Items += key.Items
 		}
 	}
 	if s.Unopened != nil {
@@ -108,11 +125,14 @@ func (c *Counts) widen(t time.Time) {
 // byReadKeys returns how many items a key opened that is not the current one.
 func (o Opened) byReadKeys() int {
 	n := 0
-	for _, count := range o.Keys[1:] {
-		n += count
+	for _, key := range o.Keys[1:] {
+		n += key.Items
 	}
 	return n
 }
+
+// byAnyKey returns how many items a key opened.
+func (o Opened) byAnyKey() int { return o.Keys[0].Items + o.byReadKeys() }
 
 // problems returns how many sessions have an error.
 func (d Document) problems() int {

@@ -66,9 +66,10 @@ func TestCut(t *testing.T) {
 // TestMayBeRetired has a database that the read key opens nothing of, with and without something undecryptable.
 func TestMayBeRetired(t *testing.T) {
 	counts := func(undecryptable int) Document {
-		all := Counts{Opened: &Opened{Undecryptable: undecryptable, Keys: []int{3, 0}}}
+		all := Counts{Opened: &Opened{Undecryptable: undecryptable, Keys: []KeyCount{{"raw", 3}, {"0123456789abcdef", 0}}}}
 		return Document{Sessions: []Session{{ID: "a", Counts: &all}}, Totals: all}
 	}
+	require.Contains(t, aboutKey(1, counts(0)), "Read key 1 (0123456789abcdef) opens 0 items")
 	require.Contains(t, aboutKey(1, counts(0)), "it may be retired")
 	require.Contains(t, aboutKey(1, counts(1)), "is it the right one?")
 }
@@ -105,8 +106,14 @@ func TestSealPlaintextPastMalformedItems(t *testing.T) {
 		stored{"a", `{"n":1}`}, stored{"a", `{"__enc__":2}`}, stored{"a", `["no object"]`}, stored{"b", `{"n":2}`})
 	r := inspect(t, key, "-db", file, "-seal-plaintext")
 	require.Equal(t, exitError, r.code)
-	require.Contains(t, r.stdout, "Seal plaintext: 2 items sealed under the current key, in 2 sessions.\n")
-	require.Contains(t, r.stderr, `inspect: session "a": encsession: SealPlaintext: item 0 from the newest: `)
+	require.Contains(t, r.stdout, "Seal plaintext: 1 item sealed under the current key, in 1 session.\n"+
+		"It could not judge 3 items in 1 session: 0 undecryptable, 2 malformed, 1 not encrypted.\n")
+	require.Contains(t, r.stderr, `inspect: session "a": encsession: SealPlaintext: finished, but could not judge all items: `)
+
+	r = inspect(t, key, "-db", file, "-seal-plaintext", "-unreadable-history")
+	require.Equal(t, exitError, r.code)
+	require.Contains(t, r.stdout, "Seal plaintext: 1 item sealed under the current key, in 1 session.\n"+
+		"It could not judge 2 items in 1 session: 0 undecryptable, 2 malformed, 0 not encrypted.\n")
 
 	code, d := document(t, key, "-db", file)
 	require.Equal(t, exitFine, code, "malformed is not undecryptable")

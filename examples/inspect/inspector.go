@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -101,11 +102,16 @@ func (i *inspector) newCounts() Counts {
 	if i.keys == nil {
 		return Counts{Unopened: new(Unopened)}
 	}
-	return Counts{Opened: &Opened{Keys: make([]int, 1+len(i.keys.read))}}
+	opened := Opened{Keys: []KeyCount{{Fingerprint: i.keys.Current.Fingerprint()}}}
+	for _, key := range i.keys.Older {
+		opened.Keys = append(opened.Keys, KeyCount{Fingerprint: key.Fingerprint()})
+	}
+	return Counts{Opened: &opened}
 }
 
-// session does the operation on a session, if there is one, and counts. What is wrong with this session alone becomes a
-// part of the result; an error is about more than that.
+// session does the operation on a session, if there is one, and counts. A problem
+// of this session alone becomes a part of the result; an error is about more than
+// that.
 func (i *inspector) session(ctx context.Context, sessionID string, did *Operation) (Session, error) {
 	result := Session{ID: sessionID}
 	if i.keys == nil {
@@ -113,9 +119,14 @@ func (i *inspector) session(ctx context.Context, sessionID string, did *Operatio
 		result.Counts = &counts
 		return result, err
 	}
-	session, err := encsession.New(i.store.Session(sessionID), i.keys.current,
-		encsession.WithReadKeys(i.keys.read...),
-		encsession.WithTTL(i.ttl))
+	options := []encsession.Option{
+		encsession.WithTTL(i.ttl),
+		encsession.WithObserver(encsession.LogDrops(slog.New(slog.NewTextHandler(i.stderr, nil)))),
+	}
+	if i.past {
+		options = append(options, encsession.WithUnreadableHistory())
+	}
+	session, err := encsession.New(i.store.Session(sessionID), *i.keys, options...)
 	if err != nil {
 		result.Error = err.Error() // an ID from which no key can be derived
 		return result, nil
@@ -123,11 +134,8 @@ func (i *inspector) session(ctx context.Context, sessionID string, did *Operatio
 	if i.operation != nil {
 		n, err := i.operation.run(ctx, session)
 		did.count(n)
-		if err != nil && !errors.Is(err, encsession.ErrMalformed) {
+		if err := did.found(err, &result); err != nil {
 			return Session{}, err
-		}
-		if err != nil { // of SealPlaintext, which has carried on
-			result.Error = err.Error()
 		}
 	}
 	report, err := session.Audit(ctx)
@@ -145,14 +153,45 @@ func (o *Operation) count(items int) {
 	}
 }
 
+// found records what the operation has found in a session. It returns an error that
+// is about more than that session.
+func (o *Operation) found(err error, s *Session) error {
+	skipped, ok := errors.AsType[*encsession.SkippedError](err)
+	switch {
+	case ok:
+		o.skip(*skipped)
+		if skipped.Malformed+skipped.Plaintext > 0 { // the table has the undecryptable ones
+			s.Error = err.Error()
+		}
+	case errors.Is(err, encsession.ErrUndecryptable): // SealPlaintext has refused
+		s.Error = err.Error()
+	default:
+		return err
+	}
+	return nil
+}
+
+func (o *Operation) skip(s encsession.SkippedError) {
+	if o.Skipped == nil {
+		o.Skipped = new(Skipped)
+	}
+	o.Skipped.Sessions++
+	o.Skipped.Undecryptable += s.Undecryptable
+	o.Skipped.Malformed += s.Malformed
+	o.Skipped.Plaintext += s.Plaintext
+}
+
 func countsOf(r encsession.Report) *Counts {
 	c := &Counts{
 		Items: r.Items,
 		Opened: &Opened{
-			Readable: r.Readable, Expired: r.Expired, Future: r.Future, Undecryptable: r.Undecryptable, Keys: r.Keys,
+			Readable: r.Readable, Expired: r.Expired, Future: r.Future, Undecryptable: r.Undecryptable,
 		},
 		Plaintext: r.Plaintext,
 		Malformed: r.Malformed,
+	}
+	for _, key := range r.Keys {
+		c.Keys = append(c.Keys, KeyCount(key))
 	}
 	if !r.Oldest.IsZero() {
 		c.Oldest, c.Newest = &r.Oldest, &r.Newest

@@ -13,14 +13,14 @@ const (
 	readKeysVariable = "ENCSESSION_READ_KEYS"
 )
 
-type keys struct {
-	current encsession.Key
-	read    []encsession.Key
-}
-
-// keysFromEnvironment returns the keys, or nil where ENCSESSION_KEY is not set. Set but empty is an error: it is what a
-// secret that was not found often looks like, and to go on without a key would hide that.
-func keysFromEnvironment(lookup environment) (*keys, error) {
+// keysFromEnvironment returns the keys, or nil if ENCSESSION_KEY is not set. Set
+// but empty is an error: a secret that was not found often looks so, and to go on
+// without a key would hide that.
+//
+// Keys are any text, as in Python, whose databases are looked into here too. A
+// service whose keys come from GenerateKey would use ParseKey, which refuses a
+// mistyped key.
+func keysFromEnvironment(lookup environment) (*encsession.Keyring, error) {
 	readKeys, _ := lookup(readKeysVariable)
 	current, ok := lookup(keyVariable)
 	switch {
@@ -31,30 +31,30 @@ func keysFromEnvironment(lookup environment) (*keys, error) {
 	case current == "":
 		return nil, fmt.Errorf("%s is set, but empty: unset it to look without a key", keyVariable)
 	}
-	var k keys
+	var ring encsession.Keyring
 	var err error
-	if k.current, err = encsession.ParseKey(current); err != nil {
+	if ring.Current, err = encsession.ParsePythonKey(current); err != nil {
 		return nil, fmt.Errorf("%s: %w", keyVariable, err)
 	}
 	for line := range strings.SplitSeq(readKeys, "\n") {
 		if line == "" {
 			continue
 		}
-		key, err := encsession.ParseKey(line)
+		key, err := encsession.ParsePythonKey(line)
 		if err != nil {
-			return nil, fmt.Errorf("%s: key %d: %w", readKeysVariable, len(k.read)+1, err)
+			return nil, fmt.Errorf("%s: key %d: %w", readKeysVariable, len(ring.Older)+1, err)
 		}
-		k.read = append(k.read, key)
+		ring.Older = append(ring.Older, key)
 	}
-	return &k, nil
+	return &ring, nil
 }
 
-// checkKeys returns an error where the keys do not suffice for the operation.
+// checkKeys returns an error if the keys do not suffice for the operation.
 func (c config) checkKeys() error {
 	switch {
 	case c.operation != nil && c.keys == nil:
 		return fmt.Errorf("-%s needs %s", c.operation.name, keyVariable)
-	case c.operation == &rekey && len(c.keys.read) == 0:
+	case c.operation == &rekey && len(c.keys.Older) == 0:
 		return errors.New("-rekey needs " + readKeysVariable + ", the keys to change from")
 	}
 	return nil

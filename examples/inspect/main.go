@@ -8,26 +8,35 @@
 //	go run ./examples/inspect -redis ADDR      # Redis, Valkey: host:port, or a URL with redis:// or rediss://
 //	go run ./examples/inspect -h               # the other flags
 //
-// The keys come from the environment: the current one from ENCSESSION_KEY, which is taken as it is, and those that are
-// only read with from ENCSESSION_READ_KEYS, one a line. A key may hold nearly anything, commas and spaces too, so lines
-// are what keeps them apart: a read key that itself holds a line break cannot be given. Empty lines are passed over.
+// The keys come from the environment: the current one from ENCSESSION_KEY, and
+// those that are only read with from ENCSESSION_READ_KEYS, one a line. A key is any
+// text, as in Python, with commas and spaces too, so lines keep the keys apart: a
+// read key that holds a line break cannot be given. Empty lines are passed over.
 //
-// Without ENCSESSION_KEY it tells what can be seen without a key, and what anybody who can write to the database can
-// forge: how many items are sealed, and when, by the clear part of their tokens.
+// Without ENCSESSION_KEY it tells what can be seen without a key, and can be forged
+// by anybody who can write to the database: how many items are sealed, and when, by
+// the clear part of their tokens.
 //
-// It prints no content unless -show asks for it, and then with everything escaped that could steer a terminal. It makes
-// no tables and no files, and opens a SQLite file for reading only, unless an operation is asked for. It holds one
-// session in memory at a time, beside the counts of all. What is stored and is not JSON is no item, to any reader, and
-// is not counted. SQLite itself reads a file in WAL mode, which is how sqlstore and Python leave it, only for who may
-// write to its folder, or while somebody else has it open.
+// It prints no content unless -show asks for it, and then escapes everything that
+// could steer a terminal. It makes no tables and no files, and opens a SQLite file
+// for reading only, unless an operation is asked for. It holds one session in
+// memory at a time, beside the counts of all. Stored bytes that are not JSON are no
+// item, to any reader, and are not counted. sqlstore and Python leave a SQLite file
+// in WAL mode. SQLite reads such a file only for users who may write to its folder,
+// or while somebody else has it open.
 //
-// In Redis it looks at every key of the database, once to count the sessions and once to go through them. Where nothing
-// has the prefix of -prefix, there are no sessions, and no error. Other users of the machine can see arguments, and so
-// the password in a URL or DSN.
+// In Redis it looks at every key of the database, once to count the sessions and
+// once to go through them. If no key has the prefix of -prefix, there are no
+// sessions, and no error. Other users of the machine can see arguments, and so the
+// password in a URL or DSN.
 //
-// The exit code is 0 where all is well, 1 where the keys leave something undecryptable, and 2 for an error, in what was
-// asked for or on the way. The demonstration exits with 0. To have the exit code, build the program: go run makes 1 of
-// both.
+// An operation finishes, and says how many items it could not judge: undecryptable
+// and malformed ones, and plaintext that lies below such an item.
+//
+// The exit code is 0 if all is well, and 1 if the keys leave something
+// undecryptable. It is 2 for an error in the arguments or on the way, and if an
+// operation has left malformed items or plaintext. The demonstration exits with 0.
+// To have the exit code, build the program: go run makes 1 of both.
 package main
 
 import (

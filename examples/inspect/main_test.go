@@ -100,6 +100,14 @@ func filesBeside(t *testing.T, file string) []string {
 	return names
 }
 
+// perKey returns how many items each key opens.
+func perKey(d Document) (items []int) {
+	for _, key := range d.Totals.Keys {
+		items = append(items, key.Items)
+	}
+	return items
+}
+
 func read(t *testing.T, file string) []byte {
 	t.Helper()
 	content, err := os.ReadFile(file)

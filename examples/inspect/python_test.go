@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -28,9 +27,18 @@ func pythonDatabase(t *testing.T) (file string) {
 	return file
 }
 
+// pythonKeyCounts returns the counts of pythonKeys, or of the current one alone.
+func pythonKeyCounts(items ...int) []KeyCount {
+	counts := []KeyCount{{Fingerprint: "ace7e6438602c239"}, {Fingerprint: "raw"}}[:len(items)]
+	for i, n := range items {
+		counts[i].Items = n
+	}
+	return counts
+}
+
 func counts(items int, opened Opened, plaintext int) Counts {
 	c := Counts{Items: items, Opened: &opened, Plaintext: plaintext}
-	if slices.Max(opened.Keys) > 0 {
+	if opened.byAnyKey() > 0 {
 		c.Oldest, c.Newest = &pythonSealed, &pythonSealed
 	}
 	return c
@@ -46,11 +54,11 @@ func TestPythonDatabase(t *testing.T) {
 	require.Equal(t, Document{
 		Authenticated: true,
 		Sessions: []Session{
-			session("user-123", counts(56, Opened{Readable: 56, Keys: []int{56, 0}}, 0)),
-			session("user-456", counts(13, Opened{Readable: 12, Undecryptable: 1, Keys: []int{6, 6}}, 0)),
-			session("user-789", counts(8, Opened{Keys: []int{0, 0}}, 8)),
+			session("user-123", counts(56, Opened{Readable: 56, Keys: pythonKeyCounts(56, 0)}, 0)),
+			session("user-456", counts(13, Opened{Readable: 12, Undecryptable: 1, Keys: pythonKeyCounts(6, 6)}, 0)),
+			session("user-789", counts(8, Opened{Keys: pythonKeyCounts(0, 0)}, 8)),
 		},
-		Totals: counts(77, Opened{Readable: 68, Undecryptable: 1, Keys: []int{62, 6}}, 8),
+		Totals: counts(77, Opened{Readable: 68, Undecryptable: 1, Keys: pythonKeyCounts(62, 6)}, 8),
 	}, d)
 	require.Equal(t, []string{"python.db"}, filesBeside(t, file))
 	require.Equal(t, before, read(t, file), "looking changes nothing")
@@ -62,8 +70,9 @@ func TestPythonDatabase(t *testing.T) {
 	require.Regexp(t, `\n user-456 +13 +12 +6 +· +· +1 +· +· +2023-11-14 +2023-11-14\n`, r.stdout)
 	require.Regexp(t, `\n user-789 +8 +· +· +· +· +· +8 +· +· +·\n`, r.stdout)
 	require.Regexp(t, `\n all 3 sessions +77 +68 +6 +· +· +1 +8 +· +2023-11-14 +2023-11-14\n`, r.stdout)
-	require.Contains(t, r.stdout, "\nThe current key opens 62 items in 2 sessions.\n"+
-		"Read key 1 opens 6 items in 1 session: it is still needed.\n"+
+	require.Contains(t, r.stdout, "\nThe current key (ace7e6438602c239) opens 62 items in 2 sessions.\n"+
+		"Read key 1 (raw) opens 6 items in 1 session: it is still needed.\n"+
+		"A raw key is a text that is not a Fernet key: a mistyped key is one too.\n"+
 		"Undecryptable: 1 item under a key that is not here, or of another session, or altered.\n")
 	require.NotContains(t, r.stdout, "passport", "no content")
 }
@@ -108,7 +117,7 @@ func TestTTL(t *testing.T) {
 	_, d := document(t, pythonKeys, "-db", file, "-ttl", "30d")
 	thirtyDays := int64(30 * 24 * 60 * 60)
 	require.Equal(t, &thirtyDays, d.TTLSeconds)
-	require.Equal(t, counts(77, Opened{Expired: 68, Undecryptable: 1, Keys: []int{62, 6}}, 8), d.Totals)
+	require.Equal(t, counts(77, Opened{Expired: 68, Undecryptable: 1, Keys: pythonKeyCounts(62, 6)}, 8), d.Totals)
 	require.Contains(t, inspect(t, pythonKeys, "-db", file, "-ttl", "30d").stdout, "Expired: older than 30 days.")
 	require.Contains(t, inspect(t, pythonKeys, "-db", file).stdout, "Without -ttl, nothing counts as expired or future.")
 }
@@ -117,19 +126,22 @@ func TestRekey(t *testing.T) {
 	file := pythonDatabase(t)
 	code, d := document(t, pythonKeys, "-db", file, "-rekey")
 	require.Equal(t, exitUndecryptable, code)
-	require.Equal(t, &Operation{Name: "rekey", Items: 6, Sessions: 1}, d.Operation)
-	rekeyed := counts(77, Opened{Readable: 68, Undecryptable: 1, Keys: []int{68, 0}}, 8)
+	require.Equal(t, &Operation{
+		Name: "rekey", Items: 6, Sessions: 1, Skipped: &Skipped{Sessions: 1, Undecryptable: 1},
+	}, d.Operation)
+	rekeyed := counts(77, Opened{Readable: 68, Undecryptable: 1, Keys: pythonKeyCounts(68, 0)}, 8)
 	require.Equal(t, rekeyed, d.Totals, "with the same sealing times")
 	require.Equal(t, []string{"python.db"}, filesBeside(t, file))
 
 	r := inspect(t, pythonKeys, "-db", file, "-rekey")
-	require.Contains(t, r.stdout, "Rekey: 0 items sealed again under the current key, in 0 sessions.\n")
-	require.Contains(t, r.stdout, "Read key 1 opens 0 items in 0 sessions: is it the right one? Something is undecryptable.")
+	require.Contains(t, r.stdout, "Rekey: 0 items sealed again under the current key, in 0 sessions.\n"+
+		"It could not judge 1 item in 1 session: 1 undecryptable, 0 malformed, 0 not encrypted.\n")
+	require.Contains(t, r.stdout, "Read key 1 (raw) opens 0 items in 0 sessions: is it the right one? Something is undecryptable.")
 	require.Equal(t, "Rekey: 3 of 3 sessions\n", r.stderr)
 
 	withoutOld := map[string]string{keyVariable: pythonKeys[keyVariable]}
 	_, d = document(t, withoutOld, "-db", file)
-	require.Equal(t, counts(77, Opened{Readable: 68, Undecryptable: 1, Keys: []int{68}}, 8), d.Totals)
+	require.Equal(t, counts(77, Opened{Readable: 68, Undecryptable: 1, Keys: pythonKeyCounts(68)}, 8), d.Totals)
 }
 
 func TestSealPlaintext(t *testing.T) {
@@ -138,7 +150,7 @@ func TestSealPlaintext(t *testing.T) {
 	require.Equal(t, exitUndecryptable, r.code)
 	require.Contains(t, r.stdout, "Seal plaintext: 8 items sealed under the current key, in 1 session.\n")
 	_, d := document(t, pythonKeys, "-db", file)
-	require.Equal(t, &Opened{Readable: 76, Undecryptable: 1, Keys: []int{70, 6}}, d.Totals.Opened)
+	require.Equal(t, &Opened{Readable: 76, Undecryptable: 1, Keys: pythonKeyCounts(70, 6)}, d.Totals.Opened)
 	require.Zero(t, d.Totals.Plaintext)
 }
 
@@ -151,9 +163,10 @@ func TestPurge(t *testing.T) {
 
 	r := inspect(t, pythonKeys, "-db", file, "-purge", "30d")
 	require.Equal(t, exitUndecryptable, r.code)
-	require.Contains(t, r.stdout, "Purge: 68 items removed, sealed more than 30d ago, in 2 sessions.\n")
+	require.Contains(t, r.stdout, "Purge: 68 items removed, sealed more than 30d ago, in 2 sessions.\n"+
+		"It could not judge 1 item in 1 session: 1 undecryptable, 0 malformed, 0 not encrypted.\n")
 	_, d = document(t, pythonKeys, "-db", file)
-	require.Equal(t, counts(9, Opened{Undecryptable: 1, Keys: []int{0, 0}}, 8), d.Totals)
+	require.Equal(t, counts(9, Opened{Undecryptable: 1, Keys: pythonKeyCounts(0, 0)}, 8), d.Totals)
 }
 
 func TestShow(t *testing.T) {

@@ -49,9 +49,9 @@ func testRedis(t *testing.T, client redis.UniversalClient, args []string, option
 	require.Equal(t, exitFine, code)
 	require.Empty(t, d.Sessions)
 
-	oldKey, err := encsession.ParseKey("the old key")
+	oldKey, err := encsession.ParsePythonKey("the old key")
 	require.NoError(t, err)
-	lostKey, err := encsession.ParseKey("the lost key")
+	lostKey, err := encsession.ParsePythonKey("the lost key")
 	require.NoError(t, err)
 	past, err := fromThePast(oldKey)
 	require.NoError(t, err)
@@ -69,14 +69,17 @@ func testRedis(t *testing.T, client redis.UniversalClient, args []string, option
 	environment := map[string]string{keyVariable: "the current key", readKeysVariable: "the old key"}
 	code, d = document(t, environment, append(args, "-rekey")...)
 	require.Equal(t, exitUndecryptable, code)
-	require.Equal(t, &Operation{Name: "rekey", Items: 3, Sessions: 2}, d.Operation)
+	carol := &Skipped{Sessions: 1, Undecryptable: 1}
+	require.Equal(t, &Operation{Name: "rekey", Items: 3, Sessions: 2, Skipped: carol}, d.Operation)
 	require.Len(t, d.Sessions, 4)
 	for n, sessionID := range []string{"alice", "bob", "carol", pastSession} {
 		require.Equal(t, sessionID, d.Sessions[n].ID)
 	}
-	require.Equal(t, []int{3, 0}, d.Totals.Keys)
-	_, d = document(t, environment, append(args, "-seal-plaintext")...)
-	require.Equal(t, []int{4, 0}, d.Totals.Keys)
+	require.Equal(t, []int{3, 0}, perKey(d))
+	code, d = document(t, environment, append(args, "-seal-plaintext")...)
+	require.Equal(t, []int{4, 0}, perKey(d))
+	require.Equal(t, exitError, code)
+	require.Contains(t, d.Sessions[2].Error, `session "carol": no key opens its encrypted items`)
 
 	r := inspect(t, environment, append(args, "-show", "bob")...)
 	require.Equal(t, exitFine, r.code)

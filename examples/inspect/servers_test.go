@@ -46,7 +46,7 @@ func TestServers(t *testing.T) {
 			require.NoError(t, store.CreateTables(t.Context()))
 
 			environment := map[string]string{keyVariable: "the current key", readKeysVariable: "the old key"}
-			oldKey, err := encsession.ParseKey("the old key")
+			oldKey, err := encsession.ParsePythonKey("the old key")
 			require.NoError(t, err)
 			item := encsession.Item(`{"role":"user","content":"Hello"}`)
 			require.NoError(t, addUnder(t.Context(), store.Session("alice"), &oldKey, []encsession.Item{item}))
@@ -56,9 +56,9 @@ func TestServers(t *testing.T) {
 			require.Equal(t, exitFine, code)
 			require.Equal(t, &Operation{Name: "rekey", Items: 1, Sessions: 1}, d.Operation)
 			require.Len(t, d.Sessions, 2)
-			require.Equal(t, []int{1, 0}, d.Totals.Keys)
+			require.Equal(t, []int{1, 0}, perKey(d))
 			_, d = document(t, environment, append(args, "-seal-plaintext")...)
-			require.Equal(t, []int{3, 0}, d.Totals.Keys)
+			require.Equal(t, []int{3, 0}, perKey(d))
 			_, d = document(t, environment, append(args, "-show", "Alice")...)
 			require.Len(t, *d.Sessions[0].Content, 2)
 			require.JSONEq(t, string(item), string((*d.Sessions[0].Content)[0].Item))

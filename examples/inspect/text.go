@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/encsession/encsession"
@@ -44,17 +43,23 @@ func writeText(w io.Writer, c config, d Document) error {
 	return err
 }
 
-// summary says what an operation has done.
+// summary says what an operation has done, and what it has left.
 func (o Operation) summary(of *operation) string {
-	return fmt.Sprintf("%s: %s %s, in %s.",
+	done := fmt.Sprintf("%s: %s %s, in %s.",
 		of.doing, plural(o.Items, "item", "items"), of.done, plural(o.Sessions, "session", "sessions"))
+	if s := o.Skipped; s != nil {
+		done += fmt.Sprintf("\nIt could not judge %s in %s: %d undecryptable, %d malformed, %d not encrypted.",
+			plural(s.Undecryptable+s.Malformed+s.Plaintext, "item", "items"), plural(s.Sessions, "session", "sessions"),
+			s.Undecryptable, s.Malformed, s.Plaintext)
+	}
+	return done
 }
 
 // afterwards says what to think of after an operation.
 func afterwards(o *operation) string {
 	advice := "Old bytes may remain in the database's files and logs, and in backups. What lies there now:"
 	if o == &sealPlaintext {
-		advice = "From now on, readers should refuse plaintext, by WithoutPlaintext.\n" + advice
+		advice = "Once no plaintext is left, drop WithPlaintext from every service.\n" + advice
 	}
 	return advice
 }
@@ -68,13 +73,18 @@ func notes(w io.Writer, c config, d Document) {
 	}
 	fmt.Fprintln(w, "Oldest and newest: when, in UTC, what the keys open was sealed.", aboutTTL(c.ttl))
 	if c.show == nil {
-		for i := range d.Totals.Keys {
+		raw := false
+		for i, key := range d.Totals.Keys {
 			fmt.Fprintln(w, aboutKey(i, d))
+			raw = raw || key.Fingerprint == "raw"
+		}
+		if raw {
+			fmt.Fprintln(w, "A raw key is a text that is not a Fernet key: a mistyped key is one too.")
 		}
 	}
 	switch n := d.Totals.Undecryptable; {
 	case n == 0:
-	case c.show == nil && slices.Max(d.Totals.Keys) == 0:
+	case c.show == nil && d.Totals.byAnyKey() == 0:
 		fmt.Fprintf(w, "No key opens anything, and %s undecryptable: is %s right?\n",
 			plural(n, "item is", "items are"), keyVariable)
 	default:
@@ -101,19 +111,20 @@ func age(d time.Duration) string {
 
 // aboutKey says whether a key is needed.
 func aboutKey(i int, d Document) string {
-	n, sessions := d.Totals.Keys[i], 0
+	key, sessions := d.Totals.Keys[i], 0
 	for _, s := range d.Sessions {
-		if s.Counts != nil && s.Keys[i] > 0 {
+		if s.Counts != nil && s.Keys[i].Items > 0 {
 			sessions++
 		}
 	}
-	line := fmt.Sprintf("opens %s in %s", plural(n, "item", "items"), plural(sessions, "session", "sessions"))
+	line := fmt.Sprintf("(%s) opens %s in %s",
+		key.Fingerprint, plural(key.Items, "item", "items"), plural(sessions, "session", "sessions"))
 	if i == 0 {
 		return "The current key " + line + "."
 	}
 	line = fmt.Sprintf("Read key %d %s", i, line)
 	switch {
-	case n > 0:
+	case key.Items > 0:
 		line += ": it is still needed"
 	case d.Totals.Undecryptable > 0:
 		line += ": is it the right one? Something is undecryptable"

@@ -43,13 +43,13 @@ func (i *inspector) countWithoutKey(ctx context.Context, sessionID string) (Coun
 // nothing but tells what is an envelope; that does not depend on the session ID.
 func (i *inspector) sealer(sessionID string) (*encsession.Sealer, error) {
 	if i.keys != nil {
-		return encsession.NewSealer(sessionID, i.ttl, i.keys.current, i.keys.read...)
+		return encsession.NewSealer(sessionID, *i.keys, i.ttl)
 	}
 	key, err := encsession.ParseKey(encsession.GenerateKey())
 	if err != nil {
 		return nil, err
 	}
-	return encsession.NewSealer("any", encsession.NoExpiry, key)
+	return encsession.NewSealer("any", encsession.Keyring{Current: key}, encsession.NoExpiry)
 }
 
 // claimedTime returns the time in the clear part of an envelope's token: a version of one byte, then eight bytes of Unix

@@ -1,6 +1,7 @@
-// Quickstart keeps an agent's conversation in a SQLite file, encrypted, and shows what lies in the file beside what the
-// session returns. Then it reads under a wrong key, and lets the conversation expire. The file is in a new temporary
-// folder, which stays.
+// Quickstart keeps an agent's conversation in a SQLite file, encrypted, and
+// shows the rows of the file beside the items that the session returns. Then it
+// reads and writes under a wrong key, and lets the conversation expire. The file
+// is in a new temporary folder, which stays.
 package main
 
 import (
@@ -64,7 +65,8 @@ func run(w io.Writer, folder string) error {
 	return nil
 }
 
-// openSession returns the session as the database has it: it stores what it is given.
+// openSession returns the session of the database, which stores items as they
+// are: nothing is encrypted yet.
 func openSession(ctx context.Context, db *sql.DB, sessionID string) (encsession.Session, error) {
 	store, err := sqlstore.New(db, sqlstore.SQLite)
 	if err != nil {
@@ -76,19 +78,19 @@ func openSession(ctx context.Context, db *sql.DB, sessionID string) (encsession.
 	return store.Session(sessionID), nil
 }
 
-// newKey makes a key for this run. A service generates its key once, keeps it in a secret manager, and parses it at
-// every start.
+// newKey makes a key for this run. A service generates its key once, keeps it in
+// a secret manager, and parses it at every start.
 func newKey() (encsession.Key, error) {
 	return encsession.ParseKey(encsession.GenerateKey())
 }
 
-// open wraps the store in an EncryptedSession, whose reads count in drops what they leave out.
+// open wraps the store in an EncryptedSession, whose observer counts the items
+// that reads leave out. A service would rather log them, with LogDrops.
 func open(store encsession.Session, key encsession.Key, ttl time.Duration) (*encsession.EncryptedSession, drops, error) {
 	left := drops{}
 	session, err := encsession.New(store, key,
-		encsession.WithoutPlaintext(), // a fresh store: what is not encrypted was not written by us
 		encsession.WithTTL(ttl),
-		encsession.WithDropHandler(left.add))
+		encsession.WithObserver(left.observe))
 	return session, left, err
 }
 
@@ -131,6 +133,9 @@ func tryWrongKey(ctx context.Context, w io.Writer, store encsession.Session, key
 	if err := showPop(ctx, w, store, wrongKey); err != nil {
 		return err
 	}
+	if err := showAdd(ctx, w, store, wrongKey); err != nil {
+		return err
+	}
 	if err := showStored(ctx, w, store); err != nil {
 		return err
 	}
@@ -153,7 +158,8 @@ func expire(ctx context.Context, w io.Writer, store encsession.Session, key encs
 	return nil
 }
 
-// showRead shows how many items a reader gets, whether they are the whole conversation, and what it does not get.
+// showRead shows how many items a reader gets, whether they are the whole
+// conversation, and how many it does not get.
 func showRead(ctx context.Context, w io.Writer, who string, store encsession.Session, key encsession.Key, ttl time.Duration) error {
 	session, left, err := open(store, key, ttl)
 	if err != nil {
@@ -191,6 +197,21 @@ func showPop(ctx context.Context, w io.Writer, store encsession.Session, key enc
 	return nil
 }
 
+// showAdd shows that nothing is stored under a key that does not fit the
+// history.
+func showAdd(ctx context.Context, w io.Writer, store encsession.Session, key encsession.Key) error {
+	session, _, err := open(store, key, time.Hour)
+	if err != nil {
+		return err
+	}
+	err = session.AddItems(ctx, sample.Conversation()[0])
+	if !errors.Is(err, encsession.ErrUndecryptable) {
+		return fmt.Errorf("an add under a wrong key is not refused: %w", err)
+	}
+	showLine(w, "Its add", "is refused: "+err.Error())
+	return nil
+}
+
 // showStored shows how many items the file holds, readable or not.
 func showStored(ctx context.Context, w io.Writer, store encsession.Session) error {
 	stored, err := store.GetItems(ctx, 0)
@@ -204,14 +225,15 @@ func showStored(ctx context.Context, w io.Writer, store encsession.Session) erro
 // drops counts the items that reads leave out, by the reason.
 type drops map[error]int
 
-// add is a drop handler. It needs no lock, as this program reads from one goroutine.
-func (d drops) add(_ context.Context, drop encsession.Drop) {
+// observe is told of every call. It needs no lock, since this program works in
+// one goroutine.
+func (d drops) observe(_ context.Context, e encsession.Event) {
 	for _, reason := range []error{
 		encsession.ErrExpired, encsession.ErrFuture, encsession.ErrUndecryptable,
 		encsession.ErrMalformed, encsession.ErrPlaintext,
 	} {
-		if errors.Is(drop.Err, reason) {
-			d[reason]++
+		if n := e.Dropped(reason); n > 0 {
+			d[reason] += n
 		}
 	}
 }

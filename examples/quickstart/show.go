@@ -12,8 +12,12 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
+// showLine writes a line, and breaks it if it is too long for a terminal.
 func showLine(w io.Writer, who, what string) {
-	fmt.Fprintf(w, "%-10s %s\n", who, what)
+	for _, line := range show.Wrap(what, 100) {
+		fmt.Fprintf(w, "%-10s %s\n", who, line)
+		who = ""
+	}
 }
 
 // sayWhere says how to look at the file.
@@ -26,12 +30,14 @@ func sayWhere(w io.Writer, folder string) {
 // cellWidth is how many columns an item may take, so that a row fits into 120.
 const cellWidth = 38
 
-// compare returns a table of what lies in the file beside what the session returns.
+// compare returns a table of the rows of the file beside the items that the
+// session returns.
 func compare(rows []show.Row, items []encsession.Item) string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
-	// Terminals do not agree on the width of some emoji: a right border would be ragged.
+	// Terminals do not agree on the width of some emoji: a right border would be
+	// ragged.
 	t.Style().Options.DrawBorder = false
 	t.SuppressTrailingSpaces()
 
@@ -54,10 +60,12 @@ func kind(item encsession.Item) string {
 	return show.Printable(head.Type)
 }
 
-// telling finds where an item says something to a person. In front of that stand types and IDs.
+// telling finds the place where an item says something to a person. In front of
+// it stand types and IDs.
 var telling = regexp.MustCompile(`"(content|text|arguments|output)":"`)
 
-// shortItem shows an item from where it is telling, or from its beginning.
+// shortItem shows an item from the place where it is telling, or from its
+// beginning.
 func shortItem(item encsession.Item) string {
 	s := show.Printable(string(item))
 	if at := telling.FindStringIndex(s); at != nil {

@@ -1,16 +1,20 @@
-// Rotation changes the master key of two services that work on one SQLite file, step by step, and audits every session
-// after each step. The file is in a new temporary folder, which stays.
+// Rotation changes the master key of two services that work on one SQLite file,
+// step by step, and audits every session after each step. The file is in a new
+// temporary folder, which stays.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/encsession/encsession"
 	"github.com/encsession/encsession/examples/internal/sample"
+	"github.com/encsession/encsession/examples/internal/show"
 )
 
 func main() {
@@ -45,8 +49,9 @@ func run(w io.Writer, folder string) error {
 	return nil
 }
 
-// rotation is a change of keys. The services hold the keys that their configuration would give them: in life, each
-// change of such a field is a deployment.
+// rotation is a change of keys. The services hold the keys that their
+// configuration would give them: in life, each change of such a field is a
+// deployment.
 type rotation struct {
 	w        io.Writer
 	old, new key
@@ -93,30 +98,32 @@ func (r *rotation) start(ctx context.Context) error {
 	}
 	r.say("Before", `
 		Two services work on this file: a writer, which adds to conversations and reads them, and a reader. Both know
-		the old key and no other. The audit is that of an operator who has both keys.`)
+		the old key and no other. The audit is that of an operator who has both keys. Fingerprints tell keys apart, in
+		audits, logs and errors, and show nothing of them.`)
+	fmt.Fprintf(r.w, "\nold key  %s\nnew key  %s\n", r.old.Fingerprint(), r.new.Fingerprint())
 	return r.audit(ctx)
 }
 
 func (r *rotation) readersLearn(ctx context.Context) error {
-	r.writer.readKeys = []key{r.new}
-	r.reader.readKeys = []key{r.new}
-	r.say("1. Every reader learns the new key, as a read key", `
-		First, because from the first item under the new key on, every reader has to know that key: to one that does not,
-		the item is undecryptable, and left out. A service that writes reads too. Nothing is written with the new key yet,
-		so this step may take days, and can be undone.`)
+	r.writer.older = []key{r.new}
+	r.reader.older = []key{r.new}
+	r.say("1. Every reader gets the new key, in Keyring.Older", `
+		First, because every reader must know the new key before the first item is sealed under it: a reader that does not
+		would drop the item. A service that writes reads too. Nothing is sealed under the new key yet, so this step may
+		take days, and can be undone.`)
 	return r.audit(ctx)
 }
 
 func (r *rotation) writersSwitch(ctx context.Context) error {
-	r.writer.key, r.writer.readKeys = r.new, []key{r.old}
+	r.writer.key, r.writer.older = r.new, []key{r.old}
 	items := sample.Conversation()
 	if err := r.writer.add(ctx, "user-123", items[50:54]...); err != nil {
 		return err
 	}
-	r.say("2. The writers switch to the new key, and keep the old one as a read key", `
-		Now that every reader knows the new key; and before Rekey, which would otherwise have no end: what is added under
-		the old key meanwhile, it leaves for the next run. The writer adds 4 items. Do not take this step while a Python
-		service reads with the old key: its pop deletes what it cannot read.`)
+	r.say("2. The writers switch: the new key is Keyring.Current, and the old one goes to Keyring.Older", `
+		Every reader knows the new key now. This comes before Rekey, which would otherwise have no end: it leaves items
+		that are added under the old key meanwhile for the next run. The writer adds 4 items. Do not take this step while
+		a Python service reads with the old key: its pop deletes every item that it cannot read.`)
 	return r.audit(ctx)
 }
 
@@ -126,8 +133,9 @@ func (r *rotation) rekey(ctx context.Context) error {
 		return err
 	}
 	r.say("3. Rekey, in every session", `
-		Now that, as far as we know, nobody writes under the old key any more. Rekey seals what is under the old key
-		again, with the same content and the same time of sealing, beside services that go on reading and writing.`)
+		As far as we know, nobody writes under the old key any more. Rekey seals the items of the old key again, with the
+		same content and the same time of sealing, beside services that go on reading and writing. If there were items
+		that no key opens, it would return an error that counts them.`)
 	fmt.Fprintf(r.w, "\nRekey has sealed %d items again.\n", changed)
 	return r.audit(ctx)
 }
@@ -135,13 +143,13 @@ func (r *rotation) rekey(ctx context.Context) error {
 func (r *rotation) check(ctx context.Context) error {
 	// An instance of the writer that has not been restarted since step 1.
 	forgotten := *r.writer
-	forgotten.key, forgotten.readKeys = r.old, []key{r.new}
+	forgotten.key, forgotten.older = r.old, []key{r.new}
 	if err := forgotten.add(ctx, "user-456", sample.Conversation()[54:]...); err != nil {
 		return err
 	}
 	r.say("4. Audit: is the count of the old key 0, in every session?", `
-		Before the old key goes, because whatever is left under it would then be lost to every reader. And it is not 0:
-		an instance of the writer was forgotten in step 2, and has added 2 items since.`)
+		This comes before the old key goes, because items that are left under it would then be lost to every reader. And
+		the count is not 0: an instance of the writer was forgotten in step 2, and has added 2 items since.`)
 	if err := r.audit(ctx); err != nil {
 		return err
 	}
@@ -160,19 +168,31 @@ func (r *rotation) retire(ctx context.Context) error {
 		return err
 	}
 	for _, s := range []*service{r.writer, r.reader, r.operator} {
-		s.key, s.readKeys = r.new, nil
+		s.key, s.older = r.new, nil
 	}
 	r.say("5. The old key is retired", `
-		Last, and safely: no service knows it any more, and each still reads everything. Older backups still need
-		the old key: lock it away for as long as you keep them.`)
+		This comes last, and is safe: no service knows the old key any more, and each still reads everything. Older
+		backups still need it: lock it away for as long as you keep them.`)
 	if err := r.audit(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(r.w, "\nWhoever has only the old key reads %d of %d items.\n", readable, all)
+	fmt.Fprintf(r.w, "\nWhoever has only the old key reads %d of %d items,\n", readable, all)
+	return r.refused(ctx, r.old)
+}
+
+// refused shows that somebody with this key alone cannot write: an instance that
+// was forgotten fails loudly, and splits no history.
+func (r *rotation) refused(ctx context.Context, key key) error {
+	somebody := &service{db: r.reader.db, store: r.reader.store, key: key}
+	err := somebody.add(ctx, "user-123", sample.Conversation()[0])
+	if !errors.Is(err, encsession.ErrUndecryptable) {
+		return fmt.Errorf("an add under a retired key is not refused: %w", err)
+	}
+	fmt.Fprintf(r.w, "and adds none:\n%s\n", strings.Join(show.Wrap(err.Error(), 116), "\n"))
 	return nil
 }
 
-// countUnder counts what somebody with this key alone would read.
+// countUnder counts the items that somebody with this key alone would read.
 func (r *rotation) countUnder(ctx context.Context, key key) (readable, all int, err error) {
 	somebody := &service{db: r.reader.db, store: r.reader.store, key: key}
 	for sessionID, err := range somebody.store.SessionIDs(ctx) {

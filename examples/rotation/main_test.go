@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,16 +50,42 @@ func TestRunClaims(t *testing.T) {
 		{56, 0, 56},
 	}, all)
 	for _, claim := range []string{
-		"\nwriter  key: old\nreader  key: old\n",
-		"\nwriter  key: old, read key: new\nreader  key: old, read key: new\n",
-		"\nwriter  key: new, read key: old\nreader  key: old, read key: new\n",
+		"\nwriter  Current: old\nreader  Current: old\n",
+		"\nwriter  Current: old, Older: new\nreader  Current: old, Older: new\n",
+		"\nwriter  Current: new, Older: old\nreader  Current: old, Older: new\n",
 		"\nRekey has sealed 50 items again.\n",
 		"\nRekey has sealed 2 items again.\n",
-		"\nwriter  key: new\nreader  key: new\n",
-		"\nWhoever has only the old key reads 0 of 56 items.\n",
+		"\nwriter  Current: new\nreader  Current: new\n",
+		"\nWhoever has only the old key reads 0 of 56 items,\nand adds none:\n",
 	} {
 		require.Contains(t, out, claim)
 	}
+	fingerprints := regexp.MustCompile(`\nold key  ([0-9a-f]{16})\nnew key  ([0-9a-f]{16})\n`).FindStringSubmatch(out)
+	require.Len(t, fingerprints, 3)
+	require.NotEqual(t, fingerprints[1], fingerprints[2])
+	require.Contains(t, strings.ReplaceAll(out, "\n", " "),
+		`session "user-123": no key opens its newest items (current key `+fingerprints[1]+`)`)
+}
+
+// An item that no key opens is in the error of rekeyAll, which has gone on to the
+// other sessions.
+func TestRekeyAllTellsWhatItSkipped(t *testing.T) {
+	r := &rotation{w: io.Discard}
+	defer r.close()
+	require.NoError(t, r.begin(t.Context(), filepath.Join(t.TempDir(), databaseName)))
+	lost, err := newKey("lost")
+	require.NoError(t, err)
+	somebody := &service{store: r.writer.store, key: lost}
+	require.NoError(t, somebody.add(t.Context(), "a", sample.Conversation()[:2]...))
+	require.NoError(t, r.writer.add(t.Context(), "b", sample.Conversation()[2:5]...))
+
+	changed, err := r.operator.rekeyAll(t.Context())
+	require.Equal(t, 3, changed)
+	skipped, ok := errors.AsType[*encsession.SkippedError](err)
+	require.True(t, ok)
+	require.Equal(t, encsession.SkippedError{Undecryptable: 2}, *skipped)
+	require.ErrorContains(t, err, `session "a": `)
+	require.NotContains(t, err.Error(), `session "b": `)
 }
 
 // TestRotationKeepsItems runs the steps, with a day between 2 and 3, and looks at what the reader gets in the end.

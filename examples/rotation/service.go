@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/encsession/encsession"
 	"github.com/encsession/encsession/sqlstore"
@@ -16,22 +18,23 @@ type key struct {
 	encsession.Key
 }
 
-// newKey makes a key for this run. A service parses its keys from what a secret manager holds.
+// newKey makes a key for this run. A service gets its keys from a secret manager,
+// and parses them.
 func newKey(name string) (key, error) {
 	k, err := encsession.ParseKey(encsession.GenerateKey())
 	return key{name: name, Key: k}, err
 }
 
-// service is a process that works on the database: it has connections of its own, a key to write with, and keys that it
-// only reads with.
+// service is a process that works on the database: it has connections of its
+// own, a key to write with, and older keys that it only reads with.
 type service struct {
-	db       *sql.DB
-	store    *sqlstore.Store
-	key      key
-	readKeys []key
+	db    *sql.DB
+	store *sqlstore.Store
+	key   key
+	older []key
 }
 
-func openService(ctx context.Context, file string, key key, readKeys ...key) (*service, error) {
+func openService(ctx context.Context, file string, key key, older ...key) (*service, error) {
 	db, err := sql.Open("sqlite", file)
 	if err != nil {
 		return nil, err
@@ -44,18 +47,17 @@ func openService(ctx context.Context, file string, key key, readKeys ...key) (*s
 		db.Close()
 		return nil, err
 	}
-	return &service{db: db, store: store, key: key, readKeys: readKeys}, nil
+	return &service{db: db, store: store, key: key, older: older}, nil
 }
 
 func (s *service) session(sessionID string) (*encsession.EncryptedSession, error) {
-	var readKeys []encsession.Key
-	for _, k := range s.readKeys {
-		readKeys = append(readKeys, k.Key)
+	keys := encsession.Keyring{Current: s.key.Key}
+	for _, k := range s.older {
+		keys.Older = append(keys.Older, k.Key)
 	}
-	return encsession.New(s.store.Session(sessionID), s.key.Key,
-		encsession.WithReadKeys(readKeys...),
-		encsession.WithoutPlaintext(),
-		encsession.WithTTL(encsession.NoExpiry))
+	return encsession.New(s.store.Session(sessionID), keys,
+		encsession.WithTTL(encsession.NoExpiry),
+		encsession.WithObserver(encsession.LogDrops(slog.Default())))
 }
 
 func (s *service) add(ctx context.Context, sessionID string, items ...encsession.Item) error {
@@ -84,10 +86,12 @@ func (s *service) audit(ctx context.Context, sessionID string) (encsession.Repor
 	return session.Audit(ctx)
 }
 
-// rekeyAll seals again, in every session, what is under one of the read keys, and returns how many items that were. It
-// can be broken off and run again.
+// rekeyAll seals the items of the older keys again, in every session, and returns
+// how many. It can be broken off and run again. A session that holds items that
+// no key opens does not stop it, but becomes a part of the error.
 func (s *service) rekeyAll(ctx context.Context) (int, error) {
 	total := 0
+	var skipped []error
 	for sessionID, err := range s.store.SessionIDs(ctx) {
 		if err != nil {
 			return total, err
@@ -98,9 +102,14 @@ func (s *service) rekeyAll(ctx context.Context) (int, error) {
 		}
 		changed, err := session.Rekey(ctx)
 		total += changed
-		if err != nil {
-			return total, fmt.Errorf("session %q: %w", sessionID, err)
+		if err == nil {
+			continue
 		}
+		err = fmt.Errorf("session %q: %w", sessionID, err)
+		if _, ok := errors.AsType[*encsession.SkippedError](err); !ok {
+			return total, err
+		}
+		skipped = append(skipped, err)
 	}
-	return total, nil
+	return total, errors.Join(skipped...)
 }

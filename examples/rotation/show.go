@@ -19,15 +19,15 @@ func (r *rotation) say(title, why string) {
 
 // keys says which keys a service has.
 func (s *service) keys() string {
-	line := "key: " + s.key.name
-	for _, k := range s.readKeys {
-		line += ", read key: " + k.name
+	line := "Current: " + s.key.name
+	for _, k := range s.older {
+		line += ", Older: " + k.name
 	}
 	return line
 }
 
-// audit prints which keys the services have, what lies in every session, by the key that opens it, and how much of it
-// each service reads.
+// audit prints the keys of the services, the number of items in every session by
+// the key that opens them, and how many of them each service reads.
 func (r *rotation) audit(ctx context.Context) error {
 	fmt.Fprintf(r.w, "\nwriter  %s\nreader  %s\n", r.writer.keys(), r.reader.keys())
 	t := table.NewWriter()
@@ -71,14 +71,16 @@ func (r *rotation) auditSession(ctx context.Context, sessionID string) (counts [
 	if err != nil {
 		return counts, err
 	}
-	underNew, underOld := report.Keys[0], 0 // the current key, and then the read keys
-	if len(report.Keys) > 1 {
-		underOld = report.Keys[1]
+	under := map[string]int{} // a fingerprint
+	for _, k := range report.Keys {
+		under[k.Fingerprint] += k.Items
 	}
 	writerReads, err := r.writer.count(ctx, sessionID)
 	if err != nil {
 		return counts, err
 	}
 	readerReads, err := r.reader.count(ctx, sessionID)
-	return [5]int{report.Items, underOld, underNew, writerReads, readerReads}, err
+	return [5]int{
+		report.Items, under[r.old.Fingerprint()], under[r.new.Fingerprint()], writerReads, readerReads,
+	}, err
 }

@@ -1,6 +1,7 @@
 package jsonobject
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"strings"
@@ -16,7 +17,8 @@ func plainValid(b []byte) bool {
 	return utf8.Valid(b) && json.Unmarshal(b, &object) == nil && object != nil
 }
 
-// objectSeeds are JSON and nearly JSON; each is tried as it is and in several places of an object.
+// objectSeeds are JSON and nearly JSON. Each is tried as it is and in several places
+// of an object.
 var objectSeeds = []string{
 	``, ` `, `{}`, `[]`, `null`, `true`, `false`, `nul`, `truee`, `TRUE`, `NaN`, `Infinity`, `0`, `-`, `-0`, `00`, `01`, `-01`, `1.`, `.5`, `1.5`,
 	`1e5`, `1E+5`, `1e-`, `1e`, `1e+`, `+1`, `1 2`, `0x1`, `1_0`, `123456789012345678901234567890.5e-400`, `""`, `"`, `"a`, `"\`, `"\"`, `"\\"`, `"\/\b\f\n\r\t"`,
@@ -54,6 +56,36 @@ func TestValid(t *testing.T) {
 	require.False(t, Valid([]byte(`[{"a":1}]`)))
 }
 
+// TestValidOfCutText cuts text of characters of one to four bytes, alone and one
+// behind another, and lets anything follow: nothing, any byte, the end of the
+// object. A check of an index that is missing would look past the end.
+func TestValidOfCutText(t *testing.T) {
+	characters := []string{"a", " ", "é", "ह", "中", "\ud7ff", "\uffff", "😀"}
+	texts := []string{"é ह 中 😀 aह é😀中"}
+	for _, first := range characters {
+		for _, second := range characters {
+			texts = append(texts, first+second)
+		}
+	}
+	tails := []string{"", `"`, `"}`, "\x80", "\xbf", "\x80\x80", `é"}`}
+	for c := range 256 {
+		tails = append(tails, string([]byte{byte(c)}))
+	}
+	for _, text := range texts {
+		for _, document := range []string{`{"` + text + `":1}`, `{"a":"1234567` + text + `"}`} {
+			for cut := 2; cut < len(document); cut++ {
+				for _, tail := range tails {
+					// No room behind it: a look past the end is a panic.
+					b := append(make([]byte, 0, cut+len(tail)), document[:cut]+tail...)
+					if plainValid(b) != Valid(b) {
+						require.Fail(t, "not as encoding/json has it", "%q", b)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestValidOfCutAndChangedItems takes real items apart.
 func TestValidOfCutAndChangedItems(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/python-v1.json")
@@ -81,4 +113,61 @@ func FuzzValid(f *testing.F) {
 		f.Add([]byte(`{"a":[` + seed + `]}`))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) { checkObject(t, b) })
+}
+
+// checkMembers compares Members with encoding/json, and Text too.
+func checkMembers(t *testing.T, object []byte, names ...string) {
+	t.Helper()
+	var want map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal(object, &want))
+	before := bytes.Clone(object)
+	found := Members(object, names...)
+	require.Equal(t, before, object)
+	require.Len(t, found, len(names))
+	for i, name := range names {
+		value, ok := want[name]
+		require.Equal(t, ok, found[i] != nil, "%q in %q", name, object)
+		require.Equal(t, string(value), string(found[i]), "%q in %q", name, object)
+		if !ok {
+			continue
+		}
+		var wantText string
+		isText := value[0] == '"'
+		if isText {
+			require.NoError(t, json.Unmarshal(value, &wantText))
+		}
+		text, ok := Text(found[i])
+		require.Equal(t, isText, ok)
+		require.Equal(t, wantText, text)
+	}
+}
+
+func TestMembers(t *testing.T) {
+	for _, object := range []string{
+		`{}`, ` { } `, `{"a":1}`, `{"a":1,"b":2}`, "\n{ \"a\" :\t1 , \"b\": [ 1 , 2 ] }\n", `{"a":1,"a":2}`, `{"a":{"a":3},"b":[{"a":4}]}`,
+		`{"A":1,"a ":2," a":3,"":4}`, `{"\u0061":1}`, `{"a":1,"\u0061":2}`, `{"\u0061":1,"a":2}`, `{"a":null,"b":"null"}`, `{"a":"","b":""}`,
+		`{"a":"\"}","b":"\\"}`, `{"a":"\u00e9\n","b":"é"}`, `{"a":"\ud800","b":"\ud83d\ude00"}`, `{"\ud800":1,"\ufffd":2}`,
+		`{"a":true,"b":false}`, `{"a":-0.5e+10,"b":{}}`, `{"aa":1,"b":"a"}`, "{\"a\":\"\x7f\"}",
+	} {
+		require.True(t, Valid([]byte(object)), object)
+		checkMembers(t, []byte(object), "a", "b", "", "\ufffd")
+	}
+	require.Empty(t, Members([]byte(`{"a":1}`)))
+	object := []byte(`{"a":[1]}`)
+	require.Same(t, &object[5], &Members(object, "a")[0][0], "a value is a part of the object")
+	text, ok := Text(nil)
+	require.False(t, ok)
+	require.Empty(t, text)
+}
+
+func FuzzMembers(f *testing.F) {
+	for _, seed := range objectSeeds {
+		f.Add([]byte(`{"a":`+seed+`}`), "a", "b")
+		f.Add([]byte(`{`+seed+`:1,"a":`+seed+`}`), "a", seed)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, first, second string) {
+		if Valid(b) && utf8.ValidString(first+second) && first != second {
+			checkMembers(t, b, first, second)
+		}
+	})
 }

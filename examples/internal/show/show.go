@@ -18,6 +18,15 @@ func Heading(w io.Writer, format string, args ...any) {
 	fmt.Fprintf(w, "\n%s\n%s\n", title, strings.Repeat("=", text.StringWidth(title)))
 }
 
+// Wrap breaks a text into lines of at most so many columns.
+func Wrap(s string, width int) []string {
+	lines := strings.Split(text.WrapSoft(s, width), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimSpace(line) // WrapSoft fills lines up
+	}
+	return lines
+}
+
 // Row is a row of agent_messages.
 type Row struct {
 	ID          int64

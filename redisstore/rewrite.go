@@ -1,0 +1,187 @@
+package redisstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+)
+
+// maxBatch is how many items a batch of RewriteItems has at most. The script
+// holds the limit in bytes.
+const maxBatch = 1000
+
+// RewriteItems hands the stored items to edit in batches, newest first, and
+// changes each batch as edit says: a nil new leaves the batch as it is; otherwise
+// new[i] replaces stored[i] in its place, and nil removes it. It returns how
+// many items it has changed. The rules are those of Rewriter in package
+// encsession. It changes neither updated_at nor the expiry of the session.
+//
+// Each batch is one script. A list of Redis has no row IDs: an item is known by
+// its index and its bytes. If other clients have removed elements below, the
+// nearest equal element below counts as the item. If they have removed a whole
+// batch with all that was around it, edit may see items that were added
+// meanwhile, but it misses none.
+//
+// Elements that are not JSON are not items, and stay where they are.
+func (s *Session) RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (int, error) {
+	changed, err := s.rewriteItems(ctx, first, edit)
+	if err != nil {
+		return changed, fmt.Errorf("redisstore: RewriteItems: %w", err)
+	}
+	return changed, nil
+}
+
+func (s *Session) rewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (changed int, err error) {
+	if err := s.check(ctx); err != nil {
+		return 0, err
+	}
+	limit := min(max(first, 1), maxBatch) // items of a batch
+	w := &window{}
+	for size := limit; ; size = min(2*size, maxBatch) {
+		n, next, err := s.rewrite(ctx, w, size)
+		if err != nil {
+			return changed, err
+		}
+		changed += n
+		if next.page == 0 {
+			return changed, nil
+		}
+		w = next
+		if err := s.check(ctx); err != nil {
+			return changed, err
+		}
+		stored := w.take(limit)
+		if len(stored) == 0 {
+			continue // the page has no items
+		}
+		limit = maxBatch
+		new, more := edit(stored)
+		if err := w.set(new); err != nil {
+			return changed, err
+		}
+		if err := s.check(ctx); err != nil {
+			return changed, err
+		}
+		if !more {
+			n, _, err := s.rewrite(ctx, w, 0)
+			return changed + n, err
+		}
+	}
+}
+
+// window is a run of the list, newest first: some elements above a page, the
+// page, and some below it. Those around the page show where it has moved to, if
+// other clients have removed all of it.
+type window struct {
+	top         int64 // the index of the newest element
+	above, page int   // how many elements lie above the page, and are the page
+	elements    []string
+	items       []int    // which elements are the batch
+	new         [][]byte // nil: it stays; empty: it is removed
+	changes     int      // how many of new are not nil
+}
+
+// take makes a batch of the newest items of the page, at most limit, and returns
+// them. The page ends with the batch if that is full.
+func (w *window) take(limit int) (stored []Item) {
+	for i := w.above; i < w.above+w.page; i++ {
+		if item := Item(w.elements[i]); isJSON(item) {
+			w.items = append(w.items, i)
+			stored = append(stored, item)
+		}
+		if len(stored) == limit {
+			w.page = i + 1 - w.above
+		}
+	}
+	return stored
+}
+
+// set checks and notes what edit has made of the batch.
+func (w *window) set(new []Item) error {
+	if new == nil {
+		return nil
+	}
+	if len(new) != len(w.items) {
+		return fmt.Errorf("edit returned %d items for a batch of %d", len(new), len(w.items))
+	}
+	w.new = make([][]byte, len(w.elements))
+	for i, item := range new {
+		at := w.items[i]
+		switch {
+		case item == nil:
+			w.new[at] = []byte{}
+		case bytes.Equal(item, []byte(w.elements[at])):
+			continue
+		case !isJSON(item):
+			return fmt.Errorf("edit: item %d of a batch: %w", i, errNotJSON)
+		default:
+			w.new[at] = item
+		}
+		w.changes++
+	}
+	return nil
+}
+
+// rewrite changes the elements of a window, and returns the next one, whose page
+// has at most size elements. The page is empty at the end of the list.
+func (s *Session) rewrite(ctx context.Context, w *window, size int) (changed int, next *window, err error) {
+	call := s.callToRead
+	if w.changes > 0 {
+		call = s.call
+	} else if size == 0 {
+		return 0, &window{}, nil
+	}
+	removal := []byte("\xff removed " + rand.Text()) // is not JSON, and not what another client has stored
+	args := []any{removal, w.top, w.above + w.page, size}
+	for i, element := range w.elements {
+		switch {
+		case w.changes == 0 || w.new[i] == nil:
+			args = append(args, element, "")
+		case len(w.new[i]) == 0:
+			args = append(args, element, removal)
+		default:
+			args = append(args, element, w.new[i])
+		}
+	}
+	reply, err := call(ctx, rewriteScript, args...)
+	if err != nil {
+		return 0, nil, err
+	}
+	return w.parse(reply, size)
+}
+
+// parse reads the reply of the script to a window. The next page lies below the
+// page of the window, so that a pass comes to an end whatever a server answers.
+func (w *window) parse(reply any, size int) (changed int, next *window, err error) {
+	fields, _ := reply.([]any)
+	if len(fields) != 5 {
+		return 0, nil, errReply
+	}
+	var numbers [4]int64
+	for i := range numbers {
+		n, ok := fields[i].(int64)
+		if !ok || n < 0 {
+			return 0, nil, errReply
+		}
+		numbers[i] = n
+	}
+	elements, ok := fields[4].([]any)
+	n, top, above, page := numbers[0], numbers[1], numbers[2], numbers[3]
+	if !ok || n > int64(w.changes) || above > int64(len(elements)) || page > min(int64(len(elements))-above, int64(size)) {
+		return 0, nil, errReply
+	}
+	pageTop, oldest := top-above, w.top-int64(w.above+w.page)+1
+	if page > 0 && (pageTop < page-1 || len(w.elements) > 0 && pageTop >= oldest) {
+		return 0, nil, errReply
+	}
+	next = &window{top: top, above: int(above), page: int(page)}
+	for _, element := range elements {
+		text, ok := element.(string)
+		if !ok {
+			return 0, nil, errReply
+		}
+		next.elements = append(next.elements, text)
+	}
+	return int(n), next, nil
+}

@@ -1,0 +1,250 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The limits of a batch of RewriteItems, as Rewriter of package encsession
+// states them.
+const (
+	maxEditItems = 1000
+	maxEditBytes = 1 << 20
+)
+
+// RewriteItems makes one pass over the items of the session, newest first. It
+// hands them to edit in batches: at most first items at the beginning, then up
+// to 1,000 or 1 MiB. A nil new leaves the batch as it is. Otherwise new has the
+// length of stored: equal bytes leave an item alone, nil removes it, and any
+// other item takes its place and keeps the ID and the time of the row. If more
+// is false, the pass ends after this batch.
+//
+// Each batch is one transaction. It changes a row only if the row still holds the
+// bytes that edit saw. The result counts the changed rows, also if there is an
+// error in a later batch. While edit runs, RewriteItems holds no connection.
+// Rows that are not JSON do not go to edit, nor do items that are added after the
+// start.
+func (s *Session) RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (int, error) {
+	changed, err := s.rewriteItems(ctx, first, edit)
+	if err != nil {
+		return changed, fmt.Errorf("sqlstore: RewriteItems: %w", err)
+	}
+	return changed, nil
+}
+
+func (s *Session) rewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (changed int, err error) {
+	if edit == nil {
+		return 0, errors.New("edit is nil")
+	}
+	var at place
+	size := min(max(first, 1), maxEditItems)
+	for window := size; ; window = min(2*window, maxEditItems) {
+		if err := s.check(ctx); err != nil {
+			return changed, err
+		}
+		var page []row
+		var next place
+		err := s.read(ctx, func(t transaction) (err error) {
+			page, next, err = t.page(ctx, at, size, window)
+			return err
+		})
+		if err != nil {
+			return changed, err
+		}
+		if len(page) > 0 { // else there are only rows that are not JSON
+			n, more, err := s.edit(ctx, page, edit)
+			changed += n
+			if err != nil || !more {
+				return changed, err
+			}
+			size = min(2*size, maxEditItems)
+		}
+		if next.part == len(s.store.found.Load().parts) {
+			return changed, nil
+		}
+		at = next
+	}
+}
+
+// edit calls edit for a page, and changes the rows as it says.
+func (s *Session) edit(ctx context.Context, page []row, edit func([]Item) ([]Item, bool)) (changed int, more bool, err error) {
+	stored := make([]Item, len(page))
+	for i, r := range page {
+		stored[i] = r.data
+	}
+	new, more := edit(stored)
+	if new != nil && len(new) != len(page) {
+		return 0, false, fmt.Errorf("edit returned %d items for a batch of %d", len(new), len(page))
+	}
+	var removed, replaced []change
+	for i, item := range new {
+		c := change{row: page[i], new: item}
+		switch {
+		case item == nil:
+			removed = append(removed, c)
+		case !isJSON(item):
+			return 0, false, fmt.Errorf("edit: item %d of a batch: %w", i, errNotJSON)
+		case !bytes.Equal(item, c.data):
+			if err := s.store.found.Load().data.check(string(item)); err != nil {
+				return 0, false, fmt.Errorf("edit: item %d of a batch: the database cannot hold it: %w", i, err)
+			}
+			replaced = append(replaced, c)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, false, err
+	}
+	if len(removed)+len(replaced) == 0 {
+		return 0, more, nil
+	}
+	err = s.write(ctx, func(t transaction) (err error) {
+		changed, err = t.swap(ctx, removed, replaced)
+		return err
+	})
+	if err != nil {
+		return 0, false, err
+	}
+	return changed, more, nil
+}
+
+// place is where a pass over a session has come to: to a part of the layout,
+// and there behind a row, if it is not at the start.
+type place struct {
+	part    int
+	inside  bool
+	created any // as the column created of the part gives it
+	id      int64
+	last    sql.NullInt64 // the highest ID of the table when the pass began
+}
+
+// page returns the newest items behind a place, at most size of them among at
+// most window rows, newest first, and the place behind them.
+func (t transaction) page(ctx context.Context, at place, size, window int) (page []row, next place, err error) {
+	part := t.layout.parts[at.part]
+	if part.before != "" {
+		if _, err := t.ExecContext(ctx, part.before); err != nil {
+			return nil, at, err
+		}
+		defer t.undo(ctx, part.after)
+	}
+	query, args := t.layout.pageQuery(at)
+	args = append([]any{t.sessionID, t.sessionID}, args...)
+	rows, err := t.QueryContext(ctx, t.tables.fill(query), append(args, window)...)
+	if err != nil {
+		return nil, at, err
+	}
+	defer rows.Close()
+	seen, bytes := 0, 0
+	for rows.Next() {
+		var r row
+		var last sql.NullInt64
+		if err := rows.Scan(&r.id, (*[]byte)(&r.data), &at.created, &last); err != nil {
+			return nil, at, err
+		}
+		if !at.last.Valid {
+			at.last = last
+		}
+		at.inside, at.id = true, r.id
+		seen++
+		if !isJSON(r.data) {
+			continue
+		}
+		page = append(page, r)
+		if bytes += len(r.data); len(page) == size || bytes >= maxEditBytes {
+			return page, at, rows.Close()
+		}
+	}
+	if seen < window {
+		at = place{part: at.part + 1, last: at.last}
+	}
+	return page, at, rows.Err()
+}
+
+// undo brings the connection back to how it was, or else makes sure that nobody
+// uses it again.
+func (t transaction) undo(ctx context.Context, statement string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	if _, err := t.ExecContext(ctx, statement); err != nil {
+		discard(t.Conn)
+	}
+}
+
+// pageQuery returns the query for the rows behind a place. Its parameters are
+// those of {same ID}, then args, then the number of rows.
+func (l layout) pageQuery(at place) (query string, args []any) {
+	part := l.parts[at.part]
+	query = "SELECT id, message_data, " + part.created + ", (SELECT MAX(id) FROM {messages}) " +
+		"FROM {messages}" + part.hint + " WHERE {same ID}" + part.where
+	if at.inside {
+		condition, more := part.behind(at.created, at.id)
+		query, args = query+condition, more
+	}
+	// IDs rise. The order may be another one, so that new rows can come to lie
+	// behind the place.
+	if at.last.Valid && !(at.inside && part.byID) {
+		query, args = query+" AND id <= ?", append(args, at.last.Int64)
+	}
+	return query + " ORDER BY " + part.newestFirst + " LIMIT ?", args
+}
+
+// change is a new item in the place of the one that a row holds, or nil.
+type change struct {
+	row
+	new Item
+}
+
+func (c change) size() int { return len(c.data) + len(c.new) }
+
+// swap makes changes to rows that hold what they held, and returns how many
+// those are.
+func (t transaction) swap(ctx context.Context, removed, replaced []change) (changed int, err error) {
+	if len(removed)+len(replaced) > 1 { // a single row needs no lock but its own
+		if err := t.lock(ctx); err != nil {
+			return 0, err
+		}
+	}
+	for batch := range batches(removed, change.size) {
+		n, err := t.swapBatch(ctx, "DELETE FROM {messages}", nil, batch)
+		if err != nil {
+			return 0, err
+		}
+		changed += n
+	}
+	for batch := range batches(replaced, change.size) {
+		args := make([]any, 0, 2*len(batch))
+		for _, c := range batch {
+			args = append(args, c.id, string(c.new))
+		}
+		n, err := t.swapBatch(ctx, "UPDATE {messages} SET "+t.layout.keepTime+"message_data = "+cases(len(batch)), args, batch)
+		if err != nil {
+			return 0, err
+		}
+		changed += n
+	}
+	return changed, nil
+}
+
+// swapBatch executes a statement on the rows of a batch that hold what they held.
+// A column is compared as bytes, which no index serves but that of the id.
+func (t transaction) swapBatch(ctx context.Context, statement string, args []any, batch []change) (changed int, err error) {
+	for _, c := range batch {
+		args = append(args, c.id)
+	}
+	args = append(args, t.sessionID)
+	for _, c := range batch {
+		args = append(args, c.id, string(c.data))
+	}
+	bytes := t.tables.database.bytes
+	n, err := t.exec(ctx, statement+" WHERE id IN ("+list("?", len(batch))+") AND "+bytes("session_id")+" = ? AND "+
+		bytes("message_data")+" = "+cases(len(batch)), args...)
+	return int(n), err
+}
+
+// cases returns an expression for a text by the id of the row. Its parameters are
+// n pairs of an id and a text.
+func cases(n int) string { return "CASE id" + strings.Repeat(" WHEN ? THEN ?", n) + " END" }
