@@ -141,6 +141,8 @@ func (o *operation) list(ctx context.Context, sessions chan<- encsession.Session
 			case f := <-results:
 				take(f)
 			case <-ctx.Done():
+			}
+			if !handed && ctx.Err() != nil {
 				return ctx.Err()
 			}
 		}

@@ -259,6 +259,16 @@ func TestOperationsEndWithTheContextAndSayWhatIsDone(t *testing.T) {
 	}
 }
 
+func TestNoSessionIsBegunAfterAResultHasEndedTheContext(t *testing.T) {
+	for range 20 { // a select would take either
+		s := filled(t, 10)
+		ctx, cancel := context.WithCancel(t.Context())
+		summary, err := fleet.Audit(ctx, s.sessions(), s.open, fleet.WithResults(func(fleet.Result) { cancel() }))
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, 1, summary.Sessions)
+	}
+}
+
 func TestContextThatEndsAfterTheLastSessionIsNoError(t *testing.T) {
 	s := filled(t, 3)
 	ctx, cancel := context.WithCancel(t.Context())

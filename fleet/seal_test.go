@@ -308,38 +308,40 @@ func TestRekeyThatIsBrokenOffCanBeRunAgain(t *testing.T) {
 }
 
 func TestItemsThatNobodyCanJudgeAreFindingsAndAnError(t *testing.T) {
-	for name, want := range map[string]encsession.SkippedError{
-		"Rekey":         {Undecryptable: 3, Malformed: 2},
-		"SealPlaintext": {Malformed: 2, Plaintext: 2},
-		"Purge":         {},
-		"ClearIdle":     {},
-		"DeleteItems":   {Undecryptable: 3, Malformed: 2, Plaintext: 2},
-	} {
-		s := newStore(t, ring(t, 1, 2), encsession.WithPlaintext())
-		for _, id := range []string{"a", "b"} {
-			s.put(id, plaintext)
-			s.put(id, malformed)
-			s.add(id, newKey(t, 2), 1)
-			s.add(id, newKey(t, 1), 1)
+	synctest.Test(t, func(t *testing.T) { // Purge and ClearIdle go by the second
+		for name, want := range map[string]encsession.SkippedError{
+			"Rekey":         {Undecryptable: 3, Malformed: 2},
+			"SealPlaintext": {Malformed: 2, Plaintext: 2},
+			"Purge":         {},
+			"ClearIdle":     {},
+			"DeleteItems":   {Undecryptable: 3, Malformed: 2, Plaintext: 2},
+		} {
+			s := newStore(t, ring(t, 1, 2), encsession.WithPlaintext())
+			for _, id := range []string{"a", "b"} {
+				s.put(id, plaintext)
+				s.put(id, malformed)
+				s.add(id, newKey(t, 2), 1)
+				s.add(id, newKey(t, 1), 1)
+			}
+			s.add("b", newKey(t, 7), 3)
+			s.add("c", newKey(t, 2), 1)
+			summary, err := operations[name](t.Context(), s.sessions(), s.open)
+			require.Equal(t, want, summary.Skipped, name)
+			if want == (encsession.SkippedError{}) {
+				require.NoError(t, err)
+				continue
+			}
+			skipped := new(encsession.SkippedError)
+			require.ErrorAs(t, err, &skipped)
+			require.Equal(t, want, *skipped)
+			require.ErrorContains(t, err, "fleet: "+name+": finished, but could not judge all items")
+			require.Equal(t, 2, summary.Findings)
+			require.Zero(t, summary.Failed)
+			require.ErrorIs(t, err, encsession.ErrMalformed)
+			failed := new(fleet.FailedError)
+			require.False(t, errors.As(err, &failed))
 		}
-		s.add("b", newKey(t, 7), 3)
-		s.add("c", newKey(t, 2), 1)
-		summary, err := operations[name](t.Context(), s.sessions(), s.open)
-		require.Equal(t, want, summary.Skipped, name)
-		if want == (encsession.SkippedError{}) {
-			require.NoError(t, err)
-			continue
-		}
-		skipped := new(encsession.SkippedError)
-		require.ErrorAs(t, err, &skipped)
-		require.Equal(t, want, *skipped)
-		require.ErrorContains(t, err, "fleet: "+name+": finished, but could not judge all items")
-		require.Equal(t, 2, summary.Findings)
-		require.Zero(t, summary.Failed)
-		require.ErrorIs(t, err, encsession.ErrMalformed)
-		failed := new(fleet.FailedError)
-		require.False(t, errors.As(err, &failed))
-	}
+	})
 }
 
 // Rekey does not work on a session without need, but must do so if there is
