@@ -42,7 +42,7 @@ func TestOptionsThatMakeNoSenseAreErrors(t *testing.T) {
 func TestArgumentsThatAreNilAreErrors(t *testing.T) {
 	s := newStore(t, newKey(t, 1))
 	for name, operate := range operations {
-		_, err := operate(nil, s.sessions(), s.open) //nolint:staticcheck // nil is the point
+		_, err := operate(nil, s.sessions(), s.open)
 		require.EqualError(t, err, "fleet: "+name+": context is nil")
 		_, err = operate(t.Context(), nil, s.open)
 		require.EqualError(t, err, "fleet: "+name+": listing of sessions is nil: give that of the store")
