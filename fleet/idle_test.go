@@ -75,12 +75,26 @@ func TestSessionThatIsIdleForExactlyAsLongIsNotCleared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, newKey(t, 1))
 		s.add("a", newKey(t, 1), 1)
+		s.add("b", newKey(t, 7), 1)
+		s.add("b", newKey(t, 1), 1)
 		time.Sleep(month)
 		summary, err := fleet.ClearIdle(t.Context(), s.sessions(), s.open, month)
 		require.NoError(t, err)
-		require.Zero(t, summary.Items)
+		require.Equal(t, fleet.Summary{Sessions: 2}, summary)
 		time.Sleep(time.Second)
 		summary, err = fleet.ClearIdle(t.Context(), s.sessions(), s.open, month)
+		require.ErrorIs(t, err, encsession.ErrUndecryptable)
+		require.Equal(t, fleet.Summary{Sessions: 2, Changed: 1, Items: 1, Findings: 1, Skipped: encsession.SkippedError{Undecryptable: 1}}, summary)
+	})
+}
+
+// Without a TTL it is malformed rather than expired. Its age is known.
+func TestAuthenticItemThatIsNotJSONCanBeJudged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, newKey(t, 1))
+		s.put("a", notJSON(t, 1))
+		time.Sleep(month + time.Second)
+		summary, err := fleet.ClearIdle(t.Context(), s.sessions(), s.open, month)
 		require.NoError(t, err)
 		require.Equal(t, fleet.Summary{Sessions: 1, Changed: 1, Items: 1}, summary)
 	})

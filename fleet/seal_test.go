@@ -44,7 +44,7 @@ func TestRekeyNeedsAProofOfTheCurrentKey(t *testing.T) {
 		"the current key opens nothing":                {keys: ring(t, 9, 2, 1), refuse: true},
 		"the current key opens nothing, alone":         {keys: ring(t, 9), refuse: true},
 		"the current key is named":                     {keys: ring(t, 9, 2, 1), opts: []fleet.Option{fleet.WithFirstUse(mistyped)}},
-		"the current key is one of those named":        {keys: ring(t, 9, 2, 1), opts: []fleet.Option{fleet.WithFirstUse(newKey(t, 3).Fingerprint()), fleet.WithFirstUse(mistyped)}},
+		"the current key is one of those named":        {keys: ring(t, 9, 2, 1), opts: []fleet.Option{fleet.WithFirstUse(mistyped), fleet.WithFirstUse(newKey(t, 3).Fingerprint())}},
 		"another key is named":                         {keys: ring(t, 9, 2, 1), opts: []fleet.Option{fleet.WithFirstUse(newKey(t, 2).Fingerprint())}, refuse: true},
 		"nobody types the keys":                        {keys: ring(t, 9, 2, 1), opts: []fleet.Option{fleet.WithManagedKeys()}},
 		"the current key opens nothing, for 8 workers": {keys: ring(t, 9, 2, 1), opts: []fleet.Option{fleet.WithWorkers(8)}, refuse: true},
