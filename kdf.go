@@ -104,7 +104,9 @@ func (r Keyring) names() string {
 }
 
 // equal reports whether two keyrings hold the same secrets in the same order.
-func (r Keyring) equal(s Keyring) bool { return r.Current.equal(s.Current) && slices.EqualFunc(r.Older, s.Older, Key.equal) }
+func (r Keyring) equal(s Keyring) bool {
+	return r.Current.equal(s.Current) && slices.EqualFunc(r.Older, s.Older, Key.equal)
+}
 
 // equal compares the secrets of two keys in constant time.
 func (k Key) equal(other Key) bool {
