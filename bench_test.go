@@ -22,7 +22,7 @@ import (
 // The benchmarks set a method beside the bare cryptography in it on the same
 // items, turn by turn in one run: GetItems and AddItems beside a loop over
 // fernet-go, New beside HKDF, a KeySource beside a Key. The store is a
-// lendingStore, which copies nothing, so that they measure this package alone.
+// sharingStore, which copies nothing, so that they measure this package alone.
 //
 //	go test -run '^$' -bench . -cpu 1,2 .
 //
@@ -30,33 +30,33 @@ import (
 // on one core, and ratio the median of the ratios of the turns. Machines are
 // noisy: trust the ratio. `go run ./compare` sets more beside one another.
 
-// lendingStore is a store that copies nothing and takes no time. What it
+// sharingStore is a store that copies nothing and takes no time. What it
 // returns is its own, so it is not a Session for anybody who changes that. It
 // is not safe for concurrent use.
-type lendingStore struct{ items []encsession.Item }
+type sharingStore struct{ items []encsession.Item }
 
-func (*lendingStore) SessionID() string { return sessionID }
+func (*sharingStore) SessionID() string { return sessionID }
 
-func (s *lendingStore) GetItems(_ context.Context, limit int) ([]encsession.Item, error) {
+func (s *sharingStore) GetItems(_ context.Context, limit int) ([]encsession.Item, error) {
 	if limit > 0 && limit < len(s.items) {
 		return s.items[len(s.items)-limit:], nil
 	}
 	return s.items, nil
 }
 
-func (s *lendingStore) AddItems(_ context.Context, items ...encsession.Item) error {
+func (s *sharingStore) AddItems(_ context.Context, items ...encsession.Item) error {
 	s.items = append(s.items, items...)
 	return nil
 }
 
-func (s *lendingStore) PopItem(context.Context) (item encsession.Item, err error) {
+func (s *sharingStore) PopItem(context.Context) (item encsession.Item, err error) {
 	if last := len(s.items) - 1; last >= 0 {
 		item, s.items = s.items[last], s.items[:last]
 	}
 	return item, nil
 }
 
-func (s *lendingStore) ClearSession(context.Context) error {
+func (s *sharingStore) ClearSession(context.Context) error {
 	s.items = s.items[:0]
 	return nil
 }
@@ -120,7 +120,7 @@ func bareKey(ikm []byte) []*fernet.Key {
 func BenchmarkGetItems(b *testing.B) {
 	eachSize(b, func(b *testing.B, items []encsession.Item) {
 		ctx := context.Background()
-		session := newSession(b, new(lendingStore), testKey(b, 0), encsession.WithTTL(encsession.NoExpiry))
+		session := newSession(b, new(sharingStore), testKey(b, 0), encsession.WithTTL(encsession.NoExpiry))
 		require.NoError(b, session.AddItems(ctx, items...))
 		var tokens [][]byte
 		for _, item := range items {
@@ -147,7 +147,7 @@ func BenchmarkGetItems(b *testing.B) {
 func BenchmarkAddItems(b *testing.B) {
 	eachSize(b, func(b *testing.B, items []encsession.Item) {
 		ctx := context.Background()
-		session := newSession(b, new(lendingStore), testKey(b, 0), encsession.WithTTL(encsession.NoExpiry))
+		session := newSession(b, new(sharingStore), testKey(b, 0), encsession.WithTTL(encsession.NoExpiry))
 		keys := bareKey(testIKM(0))
 		alternate(b, func() {
 			if err := session.AddItems(ctx, items...); err != nil {
@@ -171,7 +171,7 @@ func BenchmarkAddItems(b *testing.B) {
 func BenchmarkGrowth(b *testing.B) {
 	ctx := context.Background()
 	for _, n := range []int{100, 1_000, 10_000, 100_000} {
-		session := newSession(b, new(lendingStore), testKey(b, 0))
+		session := newSession(b, new(sharingStore), testKey(b, 0))
 		require.NoError(b, session.AddItems(ctx, benchmarkItems(n, 200)...))
 		for _, limit := range []int{0, 50} {
 			b.Run(fmt.Sprintf("limit=%d/of=%d", limit, n), func(b *testing.B) {
@@ -195,7 +195,7 @@ func BenchmarkUnreadable(b *testing.B) {
 	ctx := context.Background()
 	f := newForger(testIKM(0), sessionID)
 	for _, k := range []int{0, 50, 500, 5_000} {
-		store := new(lendingStore)
+		store := new(sharingStore)
 		session := newSession(b, store, testKey(b, 0))
 		require.NoError(b, session.AddItems(ctx, benchmarkItems(10_000, 200)...))
 		for _, item := range benchmarkItems(k, 200) {
@@ -216,7 +216,7 @@ func BenchmarkUnreadable(b *testing.B) {
 // BenchmarkNew sets New beside the derivation of its key. allocs/op counts
 // both.
 func BenchmarkNew(b *testing.B) {
-	store, key, secret := new(lendingStore), testKey(b, 0), testIKM(0)
+	store, key, secret := new(sharingStore), testKey(b, 0), testIKM(0)
 	b.ReportAllocs()
 	alternate(b, func() {
 		for range 100 {
@@ -273,7 +273,7 @@ func BenchmarkKeySource(b *testing.B) {
 						}
 					}
 				}
-				alternate(b, run(newSession(b, new(lendingStore), source)), run(newSession(b, new(lendingStore), ring)))
+				alternate(b, run(newSession(b, new(sharingStore), source)), run(newSession(b, new(sharingStore), ring)))
 			})
 		}
 	}

@@ -28,6 +28,7 @@ type EncryptedSession struct {
 	config
 	store  hidden[Session]
 	source hidden[KeySource]      // nil if the keys never change
+	fixed  keyset                 // which then are these
 	keys   atomic.Pointer[keyset] // the last ones; nil before the first call and after an error of the source
 
 	// popping holds a token while a PopItem of this handle works with nothing
@@ -45,6 +46,9 @@ type EncryptedSession struct {
 // a session ID that is empty, not UTF-8, or holds U+0000.
 func New(store Session, keys KeySource, opts ...Option) (*EncryptedSession, error) {
 	s, err := newEncrypted(store, keys, opts)
+	if err != nil {
+		s = nil
+	}
 	return s, wrap("New", err)
 }
 
@@ -52,24 +56,21 @@ func newEncrypted(store Session, keys KeySource, opts []Option) (*EncryptedSessi
 	if isNil(store) {
 		return nil, errors.New("store is nil")
 	}
-	if isNil(keys) {
-		return nil, errors.New("keys is nil: give a Key, a Keyring or another KeySource")
-	}
 	c, err := newConfig(store, opts)
 	if err != nil {
 		return nil, err
 	}
 	s := &EncryptedSession{config: c, store: hide(store), popping: make(chan struct{}, 1)}
-	switch keys.(type) {
-	case Key, Keyring:
-		ring, _ := keys.Keys(context.Background(), c.sessionID) // has no error
-		_, err = s.derive(ring)
-	default:
-		s.source = hide(keys)
+	switch k := keys.(type) {
+	case Key:
+		return s, s.derive(&s.fixed, Keyring{Current: k})
+	case Keyring:
+		return s, s.derive(&s.fixed, k)
 	}
-	if err != nil {
-		return nil, err
+	if isNil(keys) {
+		return nil, errors.New("keys is nil: give a Key, a Keyring or another KeySource")
 	}
+	s.source = hide(keys)
 	return s, nil
 }
 
@@ -149,7 +150,7 @@ func (s *EncryptedSession) addItems(ctx context.Context, c *call, items []Item) 
 		return err
 	}
 	sealed := slices.Clone(items)
-	if err := each(ctx, sealed, sealing{c.keys.sealer, unixTime(time.Now())}); err != nil {
+	if err := each(ctx, sealed, sealing{&c.keys.sealer, unixTime(time.Now())}); err != nil {
 		return err
 	}
 	if err := s.store().AddItems(ctx, sealed...); err != nil {

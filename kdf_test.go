@@ -574,7 +574,7 @@ func TestFIPS(t *testing.T) {
 		store := encsession.NewMemorySession(sessionID)
 		for i, ring := range []encsession.Keyring{ringOf(short), ringOf(good, short)} {
 			_, err = encsession.New(store, ring)
-			require.EqualError(t, err, fmt.Sprintf("encsession: New: key %d of the keyring: %s", i, reason))
+			require.EqualError(t, err, fmt.Sprintf("encsession: New: %s: %s", []string{"current key", "older key 0"}[i], reason))
 			_, err = encsession.NewSealer(sessionID, ring, time.Hour)
 			require.ErrorContains(t, err, reason)
 
@@ -617,7 +617,7 @@ func TestZeroKeyIsRefused(t *testing.T) {
 	_, err := encsession.NewSealer(sessionID, encsession.Keyring{}, encsession.NoExpiry)
 	require.ErrorContains(t, err, "zero Key")
 	_, err = encsession.NewSealer(sessionID, ringOf(testKey(t, 0), testKey(t, 1), encsession.Key{}), encsession.NoExpiry)
-	require.ErrorContains(t, err, "key 2 of the keyring: key is the zero Key")
+	require.ErrorContains(t, err, "older key 1: key is the zero Key")
 	_, err = encsession.New(encsession.NewMemorySession(sessionID), encsession.Key{})
 	require.ErrorContains(t, err, "zero Key")
 }

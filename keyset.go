@@ -10,20 +10,17 @@ import (
 // keyset is a keyring with what belongs to it in one handle.
 type keyset struct {
 	ring   Keyring
-	sealer *Sealer
+	sealer Sealer
 	fits   atomic.Bool // whether the guard has nothing to ask any more
 }
 
 // derive derives the keys of the session from a keyring, and keeps them.
-func (s *EncryptedSession) derive(ring Keyring) (*keyset, error) {
-	ring.Older = slices.Clone(ring.Older) // the caller's
-	sealer, err := newSealer(s.sessionID, ring, s.ttl)
-	if err != nil {
-		return nil, err
+func (s *EncryptedSession) derive(keys *keyset, ring Keyring) (err error) {
+	keys.ring = Keyring{Current: ring.Current, Older: slices.Clone(ring.Older)} // Older is the caller's
+	if keys.sealer, err = newSealer(s.sessionID, ring, s.ttl); err == nil {
+		s.keys.Store(keys)
 	}
-	keys := &keyset{ring: ring, sealer: sealer}
-	s.keys.Store(keys)
-	return keys, nil
+	return err
 }
 
 // currentKeys returns the keys for a call. It derives them only if the source
@@ -35,7 +32,8 @@ func (s *EncryptedSession) currentKeys(ctx context.Context) (*keyset, error) {
 	}
 	ring, err := s.source().Keys(ctx, s.sessionID)
 	if err == nil && (held == nil || !held.ring.equal(ring)) {
-		held, err = s.derive(ring)
+		held = new(keyset)
+		err = s.derive(held, ring)
 	}
 	if err != nil {
 		s.keys.Store(nil)
@@ -56,8 +54,7 @@ func (s *EncryptedSession) prepare(ctx context.Context, c *call) error {
 		return err
 	}
 	if c.keys != nil && !c.keys.ring.Current.equal(keys.ring.Current) {
-		return fmt.Errorf("%w, from %s to %s: run it again", ErrKeyChanged,
-			c.keys.ring.Current.Fingerprint(), keys.ring.Current.Fingerprint())
+		return fmt.Errorf("%w, from %s to %s: run it again", ErrKeyChanged, c.keys.ring.Current.Fingerprint(), keys.ring.Current.Fingerprint())
 	}
 	c.keys = keys
 	return nil

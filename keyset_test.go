@@ -107,9 +107,9 @@ func TestNewRefusesNoSource(t *testing.T) {
 // TestKeysThatNeverChangeAreDerivedInNew has keyrings that cannot be derived, and one that is changed afterwards.
 func TestKeysThatNeverChangeAreDerivedInNew(t *testing.T) {
 	for want, source := range map[string]encsession.KeySource{
-		"key 0 of the keyring: key is the zero Key": encsession.Key{},
-		"key 0 of the keyring: ":                    encsession.Keyring{Older: []encsession.Key{testKey(t, 0)}},
-		"key 2 of the keyring: key is the zero Key": encsession.Keyring{Current: testKey(t, 0), Older: []encsession.Key{testKey(t, 1), {}}},
+		"current key: key is the zero Key": encsession.Key{},
+		"current key: ":                    encsession.Keyring{Older: []encsession.Key{testKey(t, 0)}},
+		"older key 1: key is the zero Key": encsession.Keyring{Current: testKey(t, 0), Older: []encsession.Key{testKey(t, 1), {}}},
 	} {
 		session, err := encsession.New(encsession.NewMemorySession(sessionID), source)
 		require.Nil(t, session)
@@ -283,9 +283,9 @@ func TestTheErrorOfASourceIsNoDrop(t *testing.T) {
 // TestASourceThatGivesNoKeys returns the zero Keyring, and a keyring with a zero key, without an error.
 func TestASourceThatGivesNoKeys(t *testing.T) {
 	for want, given := range map[string]encsession.Keyring{
-		"key 0 of the keyring: key is the zero Key": {},
-		"key 0 of the keyring: ":                    {Older: []encsession.Key{testKey(t, 0)}},
-		"key 1 of the keyring: key is the zero Key": {Current: testKey(t, 0), Older: make([]encsession.Key, 1)},
+		"current key: key is the zero Key": {},
+		"current key: ":                    {Older: []encsession.Key{testKey(t, 0)}},
+		"older key 0: key is the zero Key": {Current: testKey(t, 0), Older: make([]encsession.Key, 1)},
 	} {
 		for name, call := range calls {
 			store := stored(t, "rr")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 )
@@ -127,9 +128,7 @@ func (s *MemorySession) rewrite(ctx context.Context, first int, edit func(stored
 	if edit == nil {
 		return 0, errors.New("edit is nil")
 	}
-	s.mu.RLock()
-	below := s.last + 1 // rows from here on are not for this pass
-	s.mu.RUnlock()
+	below := uint64(math.MaxUint64) // the next batch is of rows with lower IDs
 	for size := min(max(first, 1), maxBatchItems); ; size = min(2*size, maxBatchItems) {
 		if err := ctx.Err(); err != nil {
 			return changed, err

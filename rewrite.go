@@ -2,6 +2,7 @@ package encsession
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,10 +75,7 @@ func (s *EncryptedSession) walk(ctx context.Context, c *call, first int, careful
 			}
 		}
 		new, more, err := edit(stored, looks)
-		if failed == nil {
-			failed = err
-		}
-		if failed != nil {
+		if failed = cmp.Or(failed, err); failed != nil {
 			return nil, false
 		}
 		edited = time.Time{}
@@ -307,8 +305,10 @@ func (s *EncryptedSession) DeleteItems(ctx context.Context, match func(Item) boo
 // item keeps its sealing time; one that was plaintext is sealed as of now. To
 // remove or replace plaintext that lies below an undecryptable or malformed
 // item is an error, as in PopItem. If the current key changes between two
-// batches, RewriteItems stops with [ErrKeyChanged]. Over a store that is not a
-// Rewriter the error wraps errors.ErrUnsupported.
+// batches, RewriteItems stops with [ErrKeyChanged]. If none of the first items
+// is readable, two batches of edit can be one batch of the store, so that an
+// error of the second undoes the first. Over a store that is not a Rewriter the
+// error wraps errors.ErrUnsupported.
 func (s *EncryptedSession) RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (int, error) {
 	c := s.begin("RewriteItems")
 	changed, err := s.rewriteItems(ctx, &c, first, edit)

@@ -36,23 +36,29 @@ type Sealer struct {
 // not be empty, must be UTF-8, and must not hold U+0000.
 func NewSealer(sessionID string, keys Keyring, ttl time.Duration) (*Sealer, error) {
 	s, err := newSealer(sessionID, keys, ttl)
-	return s, wrap("NewSealer", err)
+	if err != nil {
+		return nil, wrap("NewSealer", err)
+	}
+	return &s, nil
 }
 
-func newSealer(sessionID string, ring Keyring, ttl time.Duration) (*Sealer, error) {
+func newSealer(sessionID string, ring Keyring, ttl time.Duration) (Sealer, error) {
 	if err := checkSessionID(sessionID); err != nil {
-		return nil, err
+		return Sealer{}, err
 	}
 	if err := checkTTL(ttl); err != nil {
-		return nil, err
+		return Sealer{}, err
 	}
 	keys := make([]fernet.Key, 1+len(ring.Older))
-	for i, key := range ring.all() {
-		if err := key.derive(sessionID, &keys[i]); err != nil {
-			return nil, fmt.Errorf("key %d of the keyring: %w", i, err)
+	if err := ring.Current.derive(sessionID, &keys[current]); err != nil {
+		return Sealer{}, fmt.Errorf("current key: %w", err)
+	}
+	for i, older := range ring.Older {
+		if err := older.derive(sessionID, &keys[1+i]); err != nil {
+			return Sealer{}, fmt.Errorf("older key %d: %w", i, err)
 		}
 	}
-	return &Sealer{ttl: ttl, keys: hide(keys)}, nil
+	return Sealer{ttl: ttl, keys: hide(keys)}, nil
 }
 
 func checkTTL(ttl time.Duration) error {

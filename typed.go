@@ -64,7 +64,8 @@ func (t TypedSession[T]) AddItems(ctx context.Context, values ...T) error {
 	for i, value := range values {
 		item, err := json.Marshal(value)
 		if err != nil {
-			return &encodeError{index: i, typ: reflect.TypeFor[T]().String(), err: hide(err)}
+			text := fmt.Sprintf("encsession: AddItems: item %d: %v cannot be encoded as JSON", i, reflect.TypeFor[T]())
+			return &encodeError{text: text, err: hide(err)}
 		}
 		items[i] = item
 	}
@@ -142,13 +143,10 @@ func (e DecodeError) Unwrap() error {
 // encodeError is an error of encoding/json without its text, which may quote
 // the value.
 type encodeError struct {
-	index int
-	typ   string
-	err   hidden[error]
+	text string
+	err  hidden[error]
 }
 
-func (e *encodeError) Error() string {
-	return fmt.Sprintf("encsession: AddItems: item %d: %s cannot be encoded as JSON", e.index, e.typ)
-}
+func (e *encodeError) Error() string { return e.text }
 
 func (e *encodeError) Unwrap() error { return e.err() }

@@ -18,7 +18,7 @@ import (
 // TestSmallCallsAllocateLittle holds a call of one item to two allocations
 // beyond those of fernet-go, over a store that allocates nothing.
 func TestSmallCallsAllocateLittle(t *testing.T) {
-	store := &lendingStore{items: make([]encsession.Item, 0, 3000)}
+	store := &sharingStore{items: make([]encsession.Item, 0, 3000)}
 	session := newSession(t, store, testKey(t, 0))
 	item := benchmarkItems(1, 1000)[0]
 	keys := bareKey(testIKM(0))
@@ -63,7 +63,7 @@ func TestGetItemsHoldsLittle(t *testing.T) {
 	for _, size := range []int{400, 500, 1000, 1024, 2000, 4000, 16000, 64000} {
 		t.Run(fmt.Sprint(size, " B"), func(t *testing.T) {
 			n := 4_000_000 / size
-			store := new(lendingStore)
+			store := new(sharingStore)
 			session := newSession(t, store, testKey(t, 0))
 			for i := range n {
 				head := fmt.Sprintf(`{"i":"%08d","content":"`, i)

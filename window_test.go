@@ -17,7 +17,7 @@ import (
 // opening.
 func countOpenings(s *EncryptedSession) *atomic.Int64 {
 	var opened atomic.Int64
-	sealer := s.keys.Load().sealer
+	sealer := &s.keys.Load().sealer
 	keys := sealer.keys
 	sealer.keys = func() []fernet.Key {
 		opened.Add(1)

@@ -147,6 +147,13 @@ func TestRewritePassesOverRowsThatAreNotJSON(t *testing.T) {
 			require.Equal(t, 9*3*len(strange), f.count(t, "SELECT COUNT(*) FROM {messages}"), "rows of others are left alone")
 			_, sizes = passed(t, s, 1)
 			require.Empty(t, sizes)
+
+			add(t, f.Session("below"), numbered(1, 9)...)
+			for range 20 {
+				f.insertRow(t, "below", "text")
+			}
+			_, sizes = passed(t, f.Session("below"), 1)
+			require.Equal(t, []int{1, 2, 4, 2}, sizes)
 		}
 	})
 }
@@ -661,7 +668,7 @@ func childRewrite(args []string) error {
 	return err
 }
 
-// TestRewriteThatWaitsForALock is in no hurry, and counts what it has changed.
+// TestRewriteWaitsForAnotherClient has one that deletes a row of the batch, and commits late.
 func TestRewriteWaitsForAnotherClient(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)

@@ -87,12 +87,3 @@ func (t transaction) newestAmong(ctx context.Context, limit, window int) (found 
 	}
 	return found, seen, rows.Close()
 }
-
-// remove deletes a message by its row ID.
-func (t transaction) remove(ctx context.Context, id int64) error {
-	n, err := t.exec(ctx, "DELETE FROM {messages} WHERE id = ?", id)
-	if err == nil && n != 1 {
-		return errTaken
-	}
-	return err
-}

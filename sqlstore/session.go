@@ -107,8 +107,9 @@ func (s *Session) addItems(ctx context.Context, items []Item) error {
 	})
 }
 
-// PopItem removes the newest item and returns it, or nil where there is none. Each item is returned to one caller,
-// whatever the number of connections and processes. Rows that are not JSON stay where they are.
+// PopItem removes the newest item and returns it, or nil if there is none. Each
+// item is returned to one caller, whatever the number of connections and
+// processes. Rows that are not JSON stay where they are.
 func (s *Session) PopItem(ctx context.Context) (Item, error) {
 	item, err := s.popItem(ctx)
 	if err != nil {
@@ -132,7 +133,12 @@ func (s *Session) popItem(ctx context.Context) (Item, error) {
 			return err
 		}
 		item = rows[0].data
-		return t.remove(ctx, rows[0].id)
+		// RewriteItems changes a single row without the lock of the session.
+		removed, err := t.swap(ctx, []change{{row: rows[0]}}, nil)
+		if err == nil && removed != 1 {
+			return errTaken
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,39 @@
+// Package fleet runs an operation over all sessions of a store: [Audit],
+// [Rekey], [SealPlaintext], [Purge], [ClearIdle] and [DeleteItems].
+//
+// Each takes the listing of the store and a func that opens one session:
+//
+//	open := func(ctx context.Context, id string) (*encsession.EncryptedSession, error) {
+//		return encsession.New(store.Session(id), keys, encsession.WithTTL(24*time.Hour),
+//			encsession.WithObserver(encsession.LogDrops(slog.Default())))
+//	}
+//	summary, err := fleet.Audit(ctx, store.Sessions(ctx), open, fleet.WithWorkers(8))
+//
+// The listing is ranged over in the goroutine of the caller. The store must be
+// able to open and change sessions while it lists them. A session that is added
+// or cleared meanwhile may be seen or not.
+//
+// # Sessions that fail
+//
+// An operation goes on past a session that fails. The error that it returns at
+// the end holds a [*FailedError], with the number of such sessions and the
+// first of their errors; [WithResults] gets all of them. A session whose key
+// was destroyed on purpose ([encsession.ErrKeyDestroyed]) is erased and has not
+// failed. Items that nobody could judge are findings: the operation has
+// finished such a session, and its error holds a [*encsession.SkippedError]
+// that counts these items in all sessions. Audit reports them without an error.
+//
+// An operation ends early if the context ends or if the listing has an error.
+// It then waits for the sessions that are being worked on, and returns the
+// Summary of the work that is done. Each operation can be run again at any
+// time.
+//
+// If the func that opens a session, an observer, a match or a store panics, or
+// ends its goroutine, the same panic or end comes to the caller, after all
+// other goroutines have ended.
+//
+// # Memory
+//
+// An operation remembers one entry for each distinct key, the first ten errors,
+// and nothing for each session.
+package fleet

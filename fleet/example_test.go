@@ -1,0 +1,130 @@
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/fleet"
+)
+
+// memoryStore stands for the store of an application, such as that of the
+// module sqlstore or redisstore.
+type memoryStore map[string]*encsession.MemorySession
+
+func (s memoryStore) Session(id string) encsession.Session { return s[id] }
+
+func (s memoryStore) Sessions(context.Context) iter.Seq2[encsession.SessionInfo, error] {
+	return func(yield func(encsession.SessionInfo, error) bool) {
+		for id := range s {
+			if !yield(encsession.SessionInfo{ID: id}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// exampleLog is a logger whose lines are the same in every run.
+var exampleLog = slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+	ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	},
+}))
+
+// exampleStore returns a store with the conversations of two people, sealed
+// under a key.
+func exampleStore(key encsession.Key) memoryStore {
+	store := make(memoryStore)
+	for _, id := range []string{"alice", "bob"} {
+		store[id] = encsession.NewMemorySession(id)
+		session, err := encsession.New(store[id], key, encsession.WithTTL(24*time.Hour))
+		if err != nil {
+			log.Fatal(err)
+		}
+		err = session.AddItems(context.Background(),
+			encsession.Item(`{"role":"user","content":"I am `+id+`."}`), encsession.Item(`{"role":"assistant","content":"Hello!"}`))
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	return store
+}
+
+// The old key is retired once no session needs it any more. The services do not
+// write under the new key yet, so its fingerprint is copied from their startup
+// log.
+func ExampleRekey() {
+	ctx := context.Background()
+	// Yours come from a secret manager.
+	oldKey, _ := encsession.ParseKey("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+	newKey, _ := encsession.ParseKey("_-7dzLuqmYh3ZlVEMyIRAP_u3cy7qpmId2ZVRDMiEQA=")
+	store := exampleStore(oldKey)
+
+	keys := encsession.Keyring{Current: newKey, Older: []encsession.Key{oldKey}}
+	open := func(_ context.Context, id string) (*encsession.EncryptedSession, error) {
+		return encsession.New(store.Session(id), keys, encsession.WithTTL(24*time.Hour),
+			encsession.WithObserver(encsession.LogDrops(exampleLog)))
+	}
+	_, err := fleet.Rekey(ctx, store.Sessions(ctx), open, fleet.WithWorkers(2))
+	var unproven *fleet.UnprovenKeyError
+	fmt.Println("refused:", errors.As(err, &unproven), unproven.Fingerprints)
+
+	const fromStartupLog = "6983b01dc57693b5"
+	summary, err := fleet.Rekey(ctx, store.Sessions(ctx), open, fleet.WithWorkers(2), fleet.WithFirstUse(fromStartupLog))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("sealed again: %d items in %d sessions\n", summary.Items, summary.Changed)
+
+	summary, err = fleet.Audit(ctx, store.Sessions(ctx), open, fleet.WithWorkers(2))
+	if err != nil {
+		log.Fatal(err) // a session that was not audited may still need the old key
+	}
+	for _, key := range summary.Report.Keys {
+		fmt.Println(key.Fingerprint, "opens", key.Items)
+	}
+	fmt.Println("findings:", summary.Findings)
+	// Output:
+	// refused: true [6983b01dc57693b5]
+	// sealed again: 4 items in 2 sessions
+	// 6983b01dc57693b5 opens 4
+	// ace7e6438602c239 opens 0
+	// findings: 0
+}
+
+// Everything that names a person is removed from all sessions. An error would
+// say that the erasure is not complete.
+func ExampleDeleteItems() {
+	ctx := context.Background()
+	key, _ := encsession.ParseKey("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=") // yours comes from a secret manager
+	store := exampleStore(key)
+
+	open := func(_ context.Context, id string) (*encsession.EncryptedSession, error) {
+		return encsession.New(store.Session(id), key, encsession.WithTTL(24*time.Hour),
+			encsession.WithObserver(encsession.LogDrops(exampleLog)))
+	}
+	match := func(_ string, item encsession.Item) bool { return strings.Contains(string(item), "alice") }
+	summary, err := fleet.DeleteItems(ctx, store.Sessions(ctx), open, match,
+		fleet.WithResults(func(r fleet.Result) {
+			if r.Changed > 0 {
+				fmt.Printf("%s: removed %d\n", r.Session.ID, r.Changed)
+			}
+		}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("sessions:", summary.Sessions, "items removed:", summary.Items)
+	// Output:
+	// alice: removed 1
+	// sessions: 2 items removed: 1
+}
