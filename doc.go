@@ -65,7 +65,7 @@
 //  1. Every reader gets the new key in Keyring.Older. If a writer switches
 //     first, readers drop its items.
 //  2. The writers switch: the new key becomes Keyring.Current, and the old one
-//     goes to Keyring.Older. So do the readers.
+//     goes to Keyring.Older.
 //  3. [EncryptedSession.Rekey], for every session, seals the items of the old
 //     key again under the new key. It returns a [SkippedError] if there are
 //     items that no key opens.

@@ -167,13 +167,13 @@ func newKey(secret []byte) (Key, error) {
 
 // ParseKey returns the master key that a Fernet key such as GenerateKey returns
 // stands for: 44 characters of base64 that end in "=". Either alphabet of
-// base64 will do, so the output of openssl rand -base64 32 is a key too. White
-// space around the key is ignored, since files end in a newline.
+// base64 will do, so the output of openssl rand -base64 32 is a key too. ASCII
+// white space around the key is ignored, since files end in a newline.
 //
 // Everything else is an error that says why, and never shows the key.
 // [ParsePythonKey] reads other strings as the Python SDK does.
 func ParseKey(s string) (Key, error) {
-	key, err := parseKey(strings.TrimSpace(s))
+	key, err := parseKey(strings.Trim(s, " \t\n\v\f\r"))
 	return key, wrap("ParseKey", err)
 }
 

@@ -46,7 +46,6 @@ func TestParseKeyTakesAFernetKey(t *testing.T) {
 		"as openssl rand -base64 32":    plainKey + "\n",
 		"a line of Windows":             goodKey + "\r\n",
 		"white space on both sides":     " \t\n\v\f\r" + goodKey + "\r\f\v\n\t ",
-		"white space beyond ASCII":      "\u00a0\u2003" + goodKey + "\u0085\u3000",
 		"a long line of spaces before":  strings.Repeat(" ", 5000) + plainKey,
 		"a long line of spaces, behind": goodKey + strings.Repeat(" ", 5000),
 	} {
@@ -80,6 +79,7 @@ var badKeys = map[string]struct{ key, reason, advice string }{
 	"a comment behind":         {goodKey + " # production", "has 57 characters", "copy all of it"},
 	"a full stop behind":       {goodKey + ".", "has 45 characters", "copy all of it"},
 	"name of the variable":     {"ENCSESSION_KEY=" + goodKey, "has 59 characters", "copy all of it"},
+	"no-break space":           {goodKey + "\u00a0", "has 45 characters", "copy all of it"}, // in Python, a raw secret
 	"white space inside":       {goodKey[:20] + " " + goodKey[20:], "has 45 characters", "copy all of it"},
 	"line break inside":        {goodKey[:20] + "\n" + goodKey[20:], "has 45 characters", "copy all of it"},
 	"Windows line break":       {goodKey[:20] + "\r\n" + goodKey[20:], "has 46 characters", "copy all of it"},
@@ -163,7 +163,7 @@ var placeholder = regexp.MustCompile(`^\$\{[A-Z][A-Z0-9_]*\}$`)
 // requireParts wants no part of a key in an error.
 func requireParts(t *testing.T, s string, err error) {
 	t.Helper()
-	s = strings.TrimSpace(s)
+	s = strings.Trim(s, asciiSpace)
 	if placeholder.MatchString(s) {
 		return
 	}
@@ -209,9 +209,12 @@ func TestParseKeyNoticesALostOrAddedCharacter(t *testing.T) {
 	}
 }
 
+// asciiSpace is the white space that ParseKey ignores, and Python too.
+const asciiSpace = " \t\n\v\f\r"
+
 // plainFernetKey is ParseKey as plain as can be.
 func plainFernetKey(s string) ([]byte, bool) {
-	s = strings.TrimSpace(s)
+	s = strings.Trim(s, asciiSpace)
 	for _, encoding := range []*base64.Encoding{base64.URLEncoding, base64.StdEncoding} {
 		secret, err := encoding.DecodeString(s)
 		if err == nil && len(secret) == 32 && encoding.EncodeToString(secret) == s && !bytes.Equal(secret[1:], secret[:31]) {
@@ -239,7 +242,7 @@ func FuzzParseKey(f *testing.F) {
 		if !ok {
 			require.Error(t, err, "%q", s)
 			require.Empty(t, key.Fingerprint())
-			if trimmed := strings.TrimSpace(s); placeholder.MatchString(trimmed) {
+			if trimmed := strings.Trim(s, asciiSpace); placeholder.MatchString(trimmed) {
 				require.ErrorContains(t, err, trimmed)
 				return
 			}
@@ -248,7 +251,7 @@ func FuzzParseKey(f *testing.F) {
 		}
 		require.NoError(t, err, "%q", s)
 		requireIKM(t, secret, key)
-		python, err := encsession.ParsePythonKey(strings.TrimSpace(s))
+		python, err := encsession.ParsePythonKey(s)
 		require.NoError(t, err, "every Fernet key is the same key in Python")
 		require.Equal(t, python.Fingerprint(), key.Fingerprint())
 	})
