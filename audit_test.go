@@ -78,7 +78,8 @@ func TestAuditOfNothing(t *testing.T) {
 	require.True(t, report.Oldest.IsZero())
 }
 
-// TestAuditHasOneCountForEachKey has a key twice, and two raw secrets, whose fingerprints are equal too.
+// TestAuditHasOneCountForEachKey has a key twice, and two raw secrets, whose
+// fingerprints are equal too.
 func TestAuditHasOneCountForEachKey(t *testing.T) {
 	raw := func(s string) encsession.Key {
 		key, err := encsession.ParsePythonKey(s)
@@ -94,7 +95,8 @@ func TestAuditHasOneCountForEachKey(t *testing.T) {
 	require.Equal(t, []encsession.KeyCount{{fingerprint, 1}, {"raw", 1}, {fingerprint, 0}, {"raw", 2}}, audit(t, newSession(t, store, ring)).Keys)
 }
 
-// TestAuditOfExtremeTimes has times of sealing that no calendar has: the Report can still be encoded.
+// TestAuditOfExtremeTimes has times of sealing that no calendar has: the Report
+// can still be encoded.
 func TestAuditOfExtremeTimes(t *testing.T) {
 	for sealed, want := range map[uint64]string{
 		0:              "1970-01-01T00:00:00Z",
@@ -141,7 +143,8 @@ func TestAuditErrors(t *testing.T) {
 	require.ErrorContains(t, err, "New makes an EncryptedSession")
 }
 
-// TestAuditStreams never has more than a batch in memory, over a store of several batches. It does not pause between them.
+// TestAuditStreams never has more than a batch in memory, over a store of
+// several batches. It does not pause between them.
 func TestAuditStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFaultyStore()
@@ -161,7 +164,8 @@ func TestAuditStreams(t *testing.T) {
 	})
 }
 
-// TestAuditFallsBackToGetItems has a store that says before the first edit that it cannot rewrite, and one that says so later.
+// TestAuditFallsBackToGetItems has a store that says before the first edit that
+// it cannot rewrite, and one that says so later.
 func TestAuditFallsBackToGetItems(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rru")

@@ -26,11 +26,11 @@
 // the item is older than the TTL, was sealed more than a minute ahead of the
 // clock, opens under no key, is malformed, or is not encrypted. The item stays
 // in the store. Drops are silent for the caller of the read; [WithObserver]
-// tells about them, and [LogDrops] logs them. Set one of them: after a
-// deployment with a wrong key, every item is dropped as [ErrUndecryptable], and
-// without an observer that looks like an empty history. With [WithStrictReads]
-// such an item is an error. [EncryptedSession.Audit] counts the items of a
-// session, by class and by key.
+// tells about them, and [LogDrops] logs them. Set one: after a deployment with
+// a wrong key, every item is dropped as [ErrUndecryptable], and without an
+// observer that looks like an empty history. With [WithStrictReads] such an
+// item is an error. [EncryptedSession.Audit] counts the items of a session, by
+// class and by key.
 //
 // A writer with a wrong key would split the history of a session. AddItems
 // therefore looks at the newest items first, and stores nothing if the keys do
@@ -38,27 +38,27 @@
 //
 // A pop removes the newest readable item and nothing else. It removes no
 // plaintext from below an item that no key opens: a wrong key destroys nothing.
-// For that the store must be a [Rewriter]. Over a store with the four methods of
-// Session alone, PopItem reaches below expired items by removing them. If it
-// cannot read the newest item for another reason, it returns an error that wraps
-// errors.ErrUnsupported.
+// For that the store must be a [Rewriter]. Over a store with the four methods
+// of Session alone, PopItem reaches below expired items by removing them. If it
+// cannot read the newest item for another reason, it returns an error that
+// wraps errors.ErrUnsupported.
 //
 // # Keys
 //
 // One master key serves an application in one environment. From it and the
-// session ID, HKDF-SHA256 derives a Fernet key for each session, so that an item
-// copied into another session cannot be read there.
+// session ID, HKDF-SHA256 derives a Fernet key for each session, so that an
+// item copied into another session cannot be read there.
 //
 // [GenerateKey] makes a master key; keep it in a secret manager. [ParseKey]
 // reads it and refuses everything else, and [NewKey] takes 32 bytes.
-// [ParsePythonKey] takes any string as the Python SDK does. Such a raw secret is
-// not hardened: HKDF is not a password hash, so a secret that can be guessed can
-// be tried out on a stolen database at full speed. [Key.Fingerprint] tells keys
-// apart in logs and on two machines.
+// [ParsePythonKey] takes any string as the Python SDK does. Such a raw secret
+// is not hardened: HKDF is not a password hash, so a secret that can be guessed
+// can be tried out on a stolen database at full speed. [Key.Fingerprint] tells
+// keys apart in logs and on two machines.
 //
 // A [KeySource] looks keys up at run time: one key for each tenant, or a key
 // that changes without a restart. It is asked once per call. If it returns
-// [ErrKeyDestroyed], the session is erased; no wrong key looks like that.
+// [ErrKeyDestroyed], the session is erased, and the key is not a wrong one.
 //
 // A key is changed in five steps:
 //
@@ -71,21 +71,21 @@
 //     items that no key opens.
 //  4. [EncryptedSession.Audit] shows 0 for the old key, and nothing
 //     undecryptable, in every session. If the count is not 0, somebody still
-//     writes under the old key. If something is undecryptable, the old key given
-//     here may not be the one that was used.
+//     writes under the old key. If something is undecryptable, the old key
+//     given here may not be the one that was used.
 //  5. The old key is retired: no service has it any more.
 //
-// Older keys are for retirement, not for compromise: whoever holds one can forge
-// items that read as authentic, and that Rekey carries over. If a key is stolen,
-// its items have been read and prove nothing: drop it from all services at once,
-// and set [WithUnreadableHistory] until its items have gone. Never write or
-// Rekey under a new key while a Python service still reads with the old one: its
-// pop deletes every item that it cannot read.
+// Older keys are for retirement, not for compromise: whoever holds one can
+// forge items that read as authentic, and that Rekey carries over. If a key is
+// stolen, its items have been read and prove nothing: drop it from all services
+// at once, and set [WithUnreadableHistory] until its items have gone. Never
+// write or Rekey under a new key while a Python service still reads with the
+// old one: its pop deletes every item that it cannot read.
 //
-// No Key, Keyring, Sealer, Option or EncryptedSession shows a key, however it is
-// printed, logged or encoded, and no error or [Event] holds a key, an item or
-// other stored text. A [DecodeError] gives its item to the caller who asks for
-// it, and prints none of it.
+// No Key, Keyring, Sealer, Option or EncryptedSession shows a key, however it
+// is printed, logged or encoded, and no error or [Event] holds a key, an item
+// or other stored text. A [DecodeError] gives its item to the caller who asks
+// for it, and prints none of it.
 //
 // # Migration from plaintext
 //
@@ -114,27 +114,27 @@
 //
 // The item's JSON is the plaintext of the token. Items that Python writes are
 // read, in the layout of each of its stores. The age of an item is counted as
-// there, in whole seconds. Some behaviour differs: a pop in Python deletes items
-// that it cannot read, and here it does not; an envelope of another version is
-// malformed here; a master key that Python versions read differently is an error
-// here. The README lists all differences.
+// there, in whole seconds. Some behaviour differs: a pop in Python deletes
+// items that it cannot read, and here it does not; an envelope of another
+// version is malformed here; a master key that Python versions read differently
+// is an error here. The README lists all differences.
 //
 // # What is not protected
 //
-// Items are encrypted and authenticated one by one. They have no position and no
-// freshness: whoever can write to the database can delete, reorder, duplicate,
-// truncate or roll back the items of a session, and replay a cleared
+// Items are encrypted and authenticated one by one. They have no position and
+// no freshness: whoever can write to the database can delete, reorder,
+// duplicate, truncate or roll back the items of a session, and replay a cleared
 // conversation into the same session ID.
 //
 // Session IDs, the number of items, their sizes to 16 bytes, and the times of
 // sealing are visible. Session IDs are stored and logged, so they must not be
 // bearer tokens.
 //
-// The TTL is a policy of the reader: it hides items, and reads delete nothing. A
-// reader with another TTL, or another clock, reads whatever is still stored.
+// The TTL is a policy of the reader: it hides items, and reads delete nothing.
+// A reader with another TTL, or another clock, reads whatever is still stored.
 // Purge and DeleteItems delete, and so does a pop over a store with four
-// methods. Sealing in place and deleting leave old bytes in database files, logs
-// and backups.
+// methods. Sealing in place and deleting leave old bytes in database files,
+// logs and backups.
 //
 // Equal session IDs under one master key share a key, in whatever store they
 // are. A constant [WithSessionID] for all sessions removes the separation

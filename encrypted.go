@@ -90,7 +90,7 @@ func isNil(v any) bool {
 // the context is done.
 func (s *EncryptedSession) check(ctx context.Context) error {
 	if s == nil || s.store == nil {
-		return errors.New("no session: New makes an EncryptedSession, and Typed a view of a Session that is not nil")
+		return errors.New("no session: the error of New was ignored, or Typed was given nil")
 	}
 	return ctx.Err()
 }
@@ -120,13 +120,13 @@ func (s *EncryptedSession) Unwrap() Session {
 //
 // The keys must fit the history, so that a server with a wrong key does not
 // split it. Unless a read of this handle has shown that they do, AddItems looks
-// at the newest stored item, and at the newest 16 if that one tells nothing. It
-// stores nothing and returns
+// at the newest stored item, and at the newest 16 if that one does not decide.
+// It stores nothing and returns
 //
-//   - an [ErrUndecryptable] if no key opens the newest of these envelopes that
-//     is within the TTL, and the current key opens none of the 16;
-//   - an [ErrPlaintext] if there are only items that are not encrypted, and
-//     [WithPlaintext] is not set.
+//   - an [ErrUndecryptable] if the current key opens none of the 16, and no key
+//     opens the newest envelope among them that is within the TTL;
+//   - an [ErrPlaintext] if some of the 16 are not encrypted, no key opens any
+//     of them, and [WithPlaintext] is not set.
 //
 // [WithUnreadableHistory] turns both off.
 func (s *EncryptedSession) AddItems(ctx context.Context, items ...Item) error {

@@ -35,8 +35,8 @@ var invalidItems = map[string]encsession.Item{
 	"single quotes": encsession.Item(`{'secret':1}`),
 }
 
-// hostileEnvelopes are stored items that a reader with the key for sessionID under
-// testIKM(0) must leave out, each with the error that says why.
+// hostileEnvelopes are stored items that a reader with the key for sessionID
+// under testIKM(0) must leave out, each with the error that says why.
 func hostileEnvelopes() map[string]struct {
 	stored encsession.Item
 	cause  error
@@ -80,7 +80,8 @@ func hostileEnvelopes() map[string]struct {
 	add(malformed, "nothing but the marker", `{"__enc__":1}`)
 	add(malformed, "the marker escaped", `{"\u005f_enc__":1}`)
 
-	// Tokens that are not canonical base64, or too short, or of another version.
+	// Tokens that are not canonical base64, or too short, or of another
+	// version.
 	raw := f.token(0, []byte(`{"secret":1}`))
 	for len(encode(raw))-len(strings.TrimRight(encode(raw), "=")) != 2 { // a token that ends in "==", so in spare bits
 		raw = f.token(0, bytes.Repeat([]byte{' '}, len(raw))) // sizes modulo 3 go round
@@ -179,7 +180,8 @@ func TestHostileEnvelopes(t *testing.T) {
 				require.Equal(t, other == tt.cause, errors.Is(err, other))
 			}
 
-			// It does no harm to its neighbours, and a read drops it for the same reason.
+			// It does no harm to its neighbours, and a read drops it for the
+			// same reason.
 			store := &rawStore{items: []encsession.Item{f.envelope(0, `{"n":1}`), tt.stored, f.envelope(0, `{"n":2}`)}}
 			store.MemorySession = encsession.NewMemorySession(sessionID)
 			var log dropLog
@@ -245,7 +247,8 @@ func TestPlaintext(t *testing.T) {
 	}
 }
 
-// requireOneCause wants an item, or exactly one of the errors of Open and no item.
+// requireOneCause wants an item, or exactly one of the errors of Open and no
+// item.
 func requireOneCause(t *testing.T, item encsession.Item, err error) {
 	t.Helper()
 	if err == nil {
@@ -262,8 +265,8 @@ func requireOneCause(t *testing.T, item encsession.Item, err error) {
 	require.Equal(t, 1, causes, "%v", err)
 }
 
-// requireOpen wants Open and Reseal to judge stored as the forger does, whose code
-// is as plain as can be.
+// requireOpen wants Open and Reseal to judge stored as the forger does, whose
+// code is as plain as can be.
 func requireOpen(t *testing.T, sealer *encsession.Sealer, forge forger, stored encsession.Item) {
 	t.Helper()
 	payload, cause := forge.open(stored)
@@ -280,8 +283,8 @@ func requireOpen(t *testing.T, sealer *encsession.Sealer, forge forger, stored e
 }
 
 // TestAlteredBase64 puts all kinds of characters into all places of authentic
-// tokens, more of them and fewer. A decoder may stop at such a character, or skip
-// it, so the decoded bytes add up to every size.
+// tokens, more of them and fewer. A decoder may stop at such a character, or
+// skip it, so the decoded bytes add up to every size.
 func TestAlteredBase64(t *testing.T) {
 	forge := newForger(testIKM(0), sessionID)
 	sealer := newSealer(t, testKey(t, 0))
@@ -321,8 +324,8 @@ func TestAlteredBase64(t *testing.T) {
 	}
 }
 
-// TestShortTokensInDisguise gives the length of whole tokens to authentic ones that
-// are too short. fernet-go can panic on these.
+// TestShortTokensInDisguise gives the length of whole tokens to authentic ones
+// that are too short. fernet-go can panic on these.
 func TestShortTokensInDisguise(t *testing.T) {
 	forge := newForger(testIKM(0), sessionID)
 	sealer := newSealer(t, testKey(t, 0))
@@ -344,7 +347,8 @@ func TestShortTokensInDisguise(t *testing.T) {
 	}
 }
 
-// requireMalformed wants Open and Reseal to say that stored is no item under any key.
+// requireMalformed wants Open and Reseal to say that stored is no item under
+// any key.
 func requireMalformed(t *testing.T, sealer *encsession.Sealer, stored encsession.Item) {
 	t.Helper()
 	item, err := sealer.Open(stored)
@@ -356,8 +360,8 @@ func requireMalformed(t *testing.T, sealer *encsession.Sealer, stored encsession
 	}
 }
 
-// TestATokenNeedsItsEnvelope takes the head and the tail of both layouts apart. The
-// token in them is always good.
+// TestATokenNeedsItsEnvelope takes the head and the tail of both layouts apart.
+// The token in them is always good.
 func TestATokenNeedsItsEnvelope(t *testing.T) {
 	const compact = `{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"`
 	const spaced = `{"__enc__": 1, "v": 1, "kid": "hkdf-v1", "payload": "`
@@ -406,7 +410,8 @@ func TestTokensOfEveryLength(t *testing.T) {
 			requireOpen(t, sealer, forge, envelope(text+"="))
 			requireOpen(t, sealer, forge, envelope(text+"=="))
 		}
-		// Authentic tokens of this many bytes, and of this many bytes behind the IV.
+		// Authentic tokens of this many bytes, and of this many bytes behind
+		// the IV.
 		signed := forge.signed(0x80, 0, nil, make([]byte, max(n-41, 0)))
 		requireOpen(t, sealer, forge, envelope(encode(signed)))
 		requireOpen(t, sealer, forge, envelope(encode(signed[:min(n, len(signed))])))
@@ -658,7 +663,8 @@ func FuzzOpen(f *testing.F) {
 		require.False(t, err == nil && resealErr != nil)
 		require.Equal(t, before, stored)
 
-		// The same JSON in another layout takes the general parser and comes to the same end.
+		// The same JSON in another layout takes the general parser and comes to
+		// the same end.
 		spaced := append([]byte(" "), stored...)
 		again, errAgain := sealer.Open(spaced)
 		require.Equal(t, err == nil, errAgain == nil, "%v / %v", err, errAgain)
@@ -669,8 +675,8 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// FuzzOpenAuthentic signs any version, time, ciphertext and padding with the right
-// key.
+// FuzzOpenAuthentic signs any version, time, ciphertext and padding with the
+// right key.
 func FuzzOpenAuthentic(f *testing.F) {
 	f.Add(byte(0x80), uint64(946684800), []byte(`{"n":1}`), []byte{9, 9, 9, 9, 9, 9, 9, 9, 9}, false, "", uint16(0))
 	f.Add(byte(0x80), uint64(0), []byte(`NaN`), bytes.Repeat([]byte{13}, 13), false, "", uint16(0))

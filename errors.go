@@ -72,8 +72,7 @@ type SkippedError struct {
 
 // Error counts the items by the reason.
 func (e *SkippedError) Error() string {
-	const text = "finished, but could not judge all items: %d undecryptable, %d malformed, %d not encrypted; Audit shows which keys open the session"
-	return fmt.Sprintf(text, e.Undecryptable, e.Malformed, e.Plaintext)
+	return fmt.Sprintf("finished, but could not judge all items: %d undecryptable, %d malformed, %d not encrypted; Audit shows which keys open the session", e.Undecryptable, e.Malformed, e.Plaintext)
 }
 
 // Unwrap returns the reasons whose counts are not 0.

@@ -58,14 +58,14 @@ func (s *EncryptedSession) fit(keys *keyset, stored []Item) error {
 		}
 	}
 	if plaintext && !authentic && !s.plaintext {
-		return fmt.Errorf("session %q holds items that are not encrypted, which reads would hide: "+
-			"set WithPlaintext, or run SealPlaintext first; WithUnreadableHistory adds all the same: %w", s.sessionID, ErrPlaintext)
+		return fmt.Errorf("the newest items of session %q are not encrypted, and reads would hide them: "+
+			"if you know who wrote them, run SealPlaintext, or set WithPlaintext; WithUnreadableHistory adds all the same: %w", s.sessionID, ErrPlaintext)
 	}
 	return nil
 }
 
 // unfit is the error for a wrong key.
 func (s *EncryptedSession) unfit(keys *keyset, reason error, why string) error {
-	return fmt.Errorf("session %q: %s (%s): check the key, or add the missing one to Keyring.Older; "+
+	return fmt.Errorf("session %q: %s (%s): check the key and the session ID, or add the missing key to Keyring.Older; "+
 		"WithUnreadableHistory writes all the same: %w", s.sessionID, why, keys.ring.names(), reason)
 }

@@ -27,8 +27,9 @@ func guardStore(t testing.TB, word string) *faultyStore {
 	return store
 }
 
-// guarded is what the design says of the first AddItems over a history of these kinds of items: whether it is refused, and
-// how often it looks at the store before. ring has the keys 0 and 1, and the TTL is 600 s or none.
+// guarded is what the design says of the first AddItems over a history of these
+// kinds of items: whether it is refused, and how often it looks at the store
+// before. ring has the keys 0 and 1, and the TTL is 600 s or none.
 func guarded(word string, noExpiry, plaintext, unreadable bool) (looks int64, refusal error) {
 	newest := word[max(0, len(word)-16):]
 	switch {
@@ -57,10 +58,12 @@ func guarded(word string, noExpiry, plaintext, unreadable bool) (looks int64, re
 	return 2, nil
 }
 
-// readShows says whether a read of all items has seen one that the current key opens, or none at all.
+// readShows says whether a read of all items has seen one that the current key
+// opens, or none at all.
 func readShows(word string) bool { return word == "" || strings.ContainsAny(word, "oOfn") }
 
-// namedHistories are written down by hand: what the guard says of each without WithPlaintext and with it, at a TTL of 600 s.
+// namedHistories are written down by hand: what the guard says of each without
+// WithPlaintext and with it, at a TTL of 600 s.
 var namedHistories = []struct {
 	name, word       string
 	without, with    error
@@ -115,7 +118,8 @@ func TestTheGuardOverNamedHistories(t *testing.T) {
 	})
 }
 
-// TestTheGuardByTheDesign compares the guard with guarded over many histories and in all circumstances.
+// TestTheGuardByTheDesign compares the guard with guarded over many histories
+// and in all circumstances.
 func TestTheGuardByTheDesign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		histories := words("oOaAuUFpm", 2)
@@ -187,7 +191,8 @@ func TestTheGuardByTheDesign(t *testing.T) {
 	})
 }
 
-// TestARefusalLooksAfreshEachTime has the history mended between two calls, and the keys.
+// TestARefusalLooksAfreshEachTime has the history mended between two calls, and
+// the keys.
 func TestARefusalLooksAfreshEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := guardStore(t, "u")
@@ -205,7 +210,8 @@ func TestARefusalLooksAfreshEachTime(t *testing.T) {
 	})
 }
 
-// TestEveryReadSatisfiesTheGuard has reads and operations of a handle see an item that the current key opens, readable or not.
+// TestEveryReadSatisfiesTheGuard has reads and operations of a handle see an
+// item that the current key opens, readable or not.
 func TestEveryReadSatisfiesTheGuard(t *testing.T) {
 	reads := map[string]func(*encsession.EncryptedSession, context.Context) error{
 		"GetItems": func(s *encsession.EncryptedSession, ctx context.Context) error {
@@ -246,7 +252,8 @@ func TestEveryReadSatisfiesTheGuard(t *testing.T) {
 	}
 }
 
-// TestTheGuardIsForEachHandleAndKeyring has a new key after a pass, and another handle on the same store.
+// TestTheGuardIsForEachHandleAndKeyring has a new key after a pass, and another
+// handle on the same store.
 func TestTheGuardIsForEachHandleAndKeyring(t *testing.T) {
 	store := newFaultyStore()
 	ring := encsession.Keyring{Current: testKey(t, 0)}
@@ -347,7 +354,8 @@ func TestTheGuardOfManyGoroutines(t *testing.T) {
 	require.Len(t, contents(t, store), 1)
 }
 
-// TestSealPlaintextRefusesAWrongKey walks over all of the session, however old its items are and however many.
+// TestSealPlaintextRefusesAWrongKey walks over all of the session, however old
+// its items are and however many.
 func TestSealPlaintextRefusesAWrongKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for word, want := range map[string]error{

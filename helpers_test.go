@@ -27,7 +27,8 @@ import (
 
 const sessionID = "user-123"
 
-// masterKeys are Fernet keys that the tests share; their secrets are testIKM(0), testIKM(1) and so on.
+// masterKeys are Fernet keys that the tests share; their secrets are
+// testIKM(0), testIKM(1) and so on.
 func testKey(t testing.TB, n byte) encsession.Key {
 	t.Helper()
 	key, err := encsession.NewKey(testIKM(n))
@@ -65,7 +66,8 @@ func texts(items []encsession.Item) []string {
 // fourMethods hides that a store is a Rewriter.
 type fourMethods struct{ encsession.Session }
 
-// faultyStore is a store with hooks that run before each method; an error of a hook is the error of the method.
+// faultyStore is a store with hooks that run before each method; an error of a
+// hook is the error of the method.
 type faultyStore struct {
 	*encsession.MemorySession
 	get     func(limit int) error
@@ -219,7 +221,8 @@ func (l *dropLog) requireDrops(t testing.TB, causes ...error) {
 	l.drops = nil
 }
 
-// The rest forges tokens without fernet-go and without the package under test, from the Fernet spec and RFC 5869.
+// The rest forges tokens without fernet-go and without the package under test,
+// from the Fernet spec and RFC 5869.
 
 type forger struct{ sign, encrypt []byte }
 
@@ -231,7 +234,8 @@ func newForger(ikm []byte, id string) forger {
 	return forger{sign: key[:16], encrypt: key[16:]}
 }
 
-// signed returns a token of a version, a time, an IV and any ciphertext, under a right signature.
+// signed returns a token of a version, a time, an IV and any ciphertext, under
+// a right signature.
 func (f forger) signed(version byte, sealed uint64, iv, ciphertext []byte) []byte {
 	token := append([]byte{version}, binary.BigEndian.AppendUint64(nil, sealed)...)
 	token = append(append(token, iv...), ciphertext...)
@@ -263,8 +267,9 @@ func (f forger) envelope(sealed uint64, payload string) encsession.Item {
 	return envelope(encode(f.token(sealed, []byte(payload))))
 }
 
-// open says of a stored item what it holds and why it cannot be read, whatever its age: both where it is authentic but not
-// a JSON object. It knows no shortcuts.
+// open says of a stored item what it holds and why it cannot be read, whatever
+// its age: both where it is authentic but not a JSON object. It knows no
+// shortcuts.
 func (f forger) open(stored []byte) (payload []byte, cause error) {
 	var members map[string]json.RawMessage
 	if !utf8.Valid(stored) || json.Unmarshal(stored, &members) != nil || members == nil {

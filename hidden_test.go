@@ -34,8 +34,9 @@ func spellings(secret []byte) []string {
 	}
 }
 
-// holders returns a value in everything that may hold it when it is printed. fmt
-// calls methods of what stands in an exported field, and not in an unexported one.
+// holders returns a value in everything that may hold it when it is printed.
+// fmt calls methods of what stands in an exported field, and not in an
+// unexported one.
 func holders[T any](value T) map[string]any {
 	type fields struct {
 		hidden T
@@ -96,8 +97,8 @@ func holders[T any](value T) map[string]any {
 	return held
 }
 
-// requireHidden prints a value in every way, held by everything that may hold it,
-// and wants none of the secrets.
+// requireHidden prints a value in every way, held by everything that may hold
+// it, and wants none of the secrets.
 func requireHidden[T any](t *testing.T, value T, secrets ...string) {
 	t.Helper()
 	var all []string
@@ -140,9 +141,9 @@ type structSource struct {
 
 func (s *structSource) Keys(context.Context, string) (encsession.Keyring, error) { return s.ring, nil }
 
-// TestNothingPrintsAKeyOrAnItem goes over everything that carries a key, an item, or
-// an error that may quote one. MemorySession is exempt: it is a store, and a store
-// holds what it is given.
+// TestNothingPrintsAKeyOrAnItem goes over everything that carries a key, an
+// item, or an error that may quote one. MemorySession is exempt: it is a store,
+// and a store holds what it is given.
 func TestNothingPrintsAKeyOrAnItem(t *testing.T) {
 	const ikm, rawIKM, content = "TheMasterSecretOf32PrintableByte", "AnotherMasterSecretWhichIsRaw", "TheTextThatNobodyMaySee"
 	secrets := []string{ikm, rawIKM, content}
@@ -215,8 +216,8 @@ func TestNothingPrintsAKeyOrAnItem(t *testing.T) {
 	require.NotContains(t, fmt.Sprint(json.Unmarshal([]byte(`"x"`), &key)), ikm)
 }
 
-// TestSpellings shows that the test above would find a key: each way of leaking is
-// among the spellings.
+// TestSpellings shows that the test above would find a key: each way of leaking
+// is among the spellings.
 func TestSpellings(t *testing.T) {
 	secret := []byte("TheMasterSecretOf32PrintableByte")
 	array, verb := [32]byte(secret), "%s" // a variable, for vet

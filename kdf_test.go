@@ -21,7 +21,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// requireIKM proves which secret a Key stands for: the test derives from it by itself and opens what the Key seals.
+// requireIKM proves which secret a Key stands for: the test derives from it by
+// itself and opens what the Key seals.
 func requireIKM(t *testing.T, ikm []byte, key encsession.Key) {
 	t.Helper()
 	sealer, err := encsession.NewSealer(sessionID, ringOf(key), encsession.NoExpiry)
@@ -31,8 +32,8 @@ func requireIKM(t *testing.T, ikm []byte, key encsession.Key) {
 	require.Equal(t, `{"a":1}`, string(opened))
 }
 
-// goodKey is a Fernet key, that of the Fernet project's vectors, and plainKey the
-// same in the other alphabet of base64.
+// goodKey is a Fernet key, that of the Fernet project's vectors, and plainKey
+// the same in the other alphabet of base64.
 const (
 	goodKey  = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
 	plainKey = "cw/0x689RpI+jtRR7oE8h/eQsKImvJapLeSbXpwF4e4="
@@ -56,15 +57,16 @@ func TestParseKeyTakesAFernetKey(t *testing.T) {
 		})
 	}
 
-	// A key of one alphabet alone, or of neither's special characters, is a key.
+	// A key of one alphabet alone, or of neither's special characters, is a
+	// key.
 	for _, s := range []string{"+///", "-___", "0000"} {
 		_, err := encsession.ParseKey(s + goodKey[4:8] + strings.Repeat("A", 35) + "=")
 		require.NoError(t, err)
 	}
 }
 
-// badKeys are strings that people give for keys, each with a part of the reason and
-// a part of the advice in the error.
+// badKeys are strings that people give for keys, each with a part of the reason
+// and a part of the advice in the error.
 var badKeys = map[string]struct{ key, reason, advice string }{
 	"empty":       {"", "is empty", "GenerateKey"},
 	"white space": {" \t\r\n", "is empty", "GenerateKey"},
@@ -225,7 +227,8 @@ func plainFernetKey(s string) ([]byte, bool) {
 }
 
 func FuzzParseKey(f *testing.F) {
-	// The errors of the table above, without their numbers, are all that there are.
+	// The errors of the table above, without their numbers, are all that there
+	// are.
 	number := regexp.MustCompile(`\d+`)
 	texts := map[string]bool{}
 	for _, tt := range badKeys {
@@ -309,9 +312,9 @@ func TestParsePythonKeyAmbiguous(t *testing.T) {
 	}
 }
 
-// pythonDecode is base64.urlsafe_b64decode as its three generations do it: a loop
-// over the characters with the position in a group of four and the padding so far.
-// It returns nil if Python raises an error.
+// pythonDecode is base64.urlsafe_b64decode as its three generations do it: a
+// loop over the characters with the position in a group of four and the padding
+// so far. It returns nil if Python raises an error.
 func pythonDecode(s string, generation byte) []byte {
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	if strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) {
@@ -524,8 +527,8 @@ func TestANilKeySourceIsAnError(t *testing.T) {
 	}
 }
 
-// TestFIPS runs itself again in a process in which everything that FIPS 140-3 does
-// not allow panics or is an error.
+// TestFIPS runs itself again in a process in which everything that FIPS 140-3
+// does not allow panics or is an error.
 func TestFIPS(t *testing.T) {
 	if !fips140.Enforced() {
 		program, err := os.Executable()

@@ -104,7 +104,8 @@ func TestNewRefusesNoSource(t *testing.T) {
 	require.EqualError(t, err, "KeyFunc is nil")
 }
 
-// TestKeysThatNeverChangeAreDerivedInNew has keyrings that cannot be derived, and one that is changed afterwards.
+// TestKeysThatNeverChangeAreDerivedInNew has keyrings that cannot be derived,
+// and one that is changed afterwards.
 func TestKeysThatNeverChangeAreDerivedInNew(t *testing.T) {
 	for want, source := range map[string]encsession.KeySource{
 		"current key: key is the zero Key": encsession.Key{},
@@ -184,7 +185,8 @@ func TestAnOperationAsksBeforeEachBatch(t *testing.T) {
 	require.Len(t, source.asked, 1)
 }
 
-// TestASourceIsNotAskedInVain has calls that need no keys, that are wrong, or that come too late.
+// TestASourceIsNotAskedInVain has calls that need no keys, that are wrong, or
+// that come too late.
 func TestASourceIsNotAskedInVain(t *testing.T) {
 	source := &keys{err: errBroken}
 	store := stored(t, "rr")
@@ -208,7 +210,8 @@ func TestASourceIsNotAskedInVain(t *testing.T) {
 	require.Empty(t, source.asked)
 }
 
-// TestARotationAtRunTime has a source that rotates under a live handle: the next call knows.
+// TestARotationAtRunTime has a source that rotates under a live handle: the
+// next call knows.
 func TestARotationAtRunTime(t *testing.T) {
 	store := newFaultyStore()
 	source := &keys{ring: ring(t, 0)}
@@ -228,8 +231,9 @@ func TestARotationAtRunTime(t *testing.T) {
 	require.Equal(t, numberedAll(2), getItems(t, newSession(t, store, testKey(t, 0)), 0))
 }
 
-// TestADestroyedKeyUnderALiveHandle is erasure: the next call knows, whatever it is, and nothing of the session is changed
-// or taken for one under a wrong key.
+// TestADestroyedKeyUnderALiveHandle is erasure: the next call knows, whatever
+// it is, and nothing of the session is changed or taken for one under a wrong
+// key.
 func TestADestroyedKeyUnderALiveHandle(t *testing.T) {
 	for name, call := range calls {
 		for _, opts := range [][]encsession.Option{nil, {encsession.WithUnreadableHistory(), encsession.WithPlaintext()}} {
@@ -251,7 +255,8 @@ func TestADestroyedKeyUnderALiveHandle(t *testing.T) {
 	}
 }
 
-// TestTheErrorOfASourceIsNoDrop has a source whose error is one for which items are dropped.
+// TestTheErrorOfASourceIsNoDrop has a source whose error is one for which items
+// are dropped.
 func TestTheErrorOfASourceIsNoDrop(t *testing.T) {
 	for _, cause := range []error{
 		errBroken, encsession.ErrUndecryptable, encsession.ErrExpired, encsession.ErrPlaintext, encsession.ErrMalformed, encsession.ErrFuture,
@@ -280,7 +285,8 @@ func TestTheErrorOfASourceIsNoDrop(t *testing.T) {
 	}
 }
 
-// TestASourceThatGivesNoKeys returns the zero Keyring, and a keyring with a zero key, without an error.
+// TestASourceThatGivesNoKeys returns the zero Keyring, and a keyring with a
+// zero key, without an error.
 func TestASourceThatGivesNoKeys(t *testing.T) {
 	for want, given := range map[string]encsession.Keyring{
 		"current key: key is the zero Key": {},
@@ -396,7 +402,8 @@ func TestACurrentKeyThatChangesStopsAnOperation(t *testing.T) {
 	}
 }
 
-// TestASealPlaintextStopsIfTheKeyChangesBetweenItsWalks has passed the guard with another key than the one to seal with.
+// TestASealPlaintextStopsIfTheKeyChangesBetweenItsWalks has passed the guard
+// with another key than the one to seal with.
 func TestASealPlaintextStopsIfTheKeyChangesBetweenItsWalks(t *testing.T) {
 	for asked := 2; asked <= 4; asked++ {
 		synctest.Test(t, func(t *testing.T) {
@@ -414,7 +421,8 @@ func TestASealPlaintextStopsIfTheKeyChangesBetweenItsWalks(t *testing.T) {
 	}
 }
 
-// TestOlderKeysMayChangeDuringAnOperation adds one, which goes on, and takes one away, after which items are skipped.
+// TestOlderKeysMayChangeDuringAnOperation adds one, which goes on, and takes
+// one away, after which items are skipped.
 func TestOlderKeysMayChangeDuringAnOperation(t *testing.T) {
 	for name := range firstChange {
 		synctest.Test(t, func(t *testing.T) {
@@ -442,7 +450,8 @@ func TestOlderKeysMayChangeDuringAnOperation(t *testing.T) {
 	})
 }
 
-// TestASourceThatFailsDuringAnOperation ends it after the batches that are done.
+// TestASourceThatFailsDuringAnOperation ends it after the batches that are
+// done.
 func TestASourceThatFailsDuringAnOperation(t *testing.T) {
 	for name, asked := range firstChange {
 		synctest.Test(t, func(t *testing.T) {
@@ -461,7 +470,8 @@ func TestASourceThatFailsDuringAnOperation(t *testing.T) {
 	}
 }
 
-// TestASourceMayChangeItsSlice has one that changes the Older slice which it has returned.
+// TestASourceMayChangeItsSlice has one that changes the Older slice which it
+// has returned.
 func TestASourceMayChangeItsSlice(t *testing.T) {
 	store := stored(t, "r")
 	source := &keys{ring: ring(t, 1, 0)}
@@ -485,8 +495,9 @@ func TestASourceMayChangeItsSlice(t *testing.T) {
 	require.Equal(t, 1, changed)
 }
 
-// TestKeysAreNotDerivedAgain compares the allocations of a read: a source that gives the same keyring costs little more than a
-// Key, one that gives another each time far more.
+// TestKeysAreNotDerivedAgain compares the allocations of a read: a source that
+// gives the same keyring costs little more than a Key, one that gives another
+// each time far more.
 func TestKeysAreNotDerivedAgain(t *testing.T) {
 	read := func(source encsession.KeySource) float64 {
 		session := newSession(t, encsession.NewMemorySession(sessionID), source)
@@ -533,7 +544,8 @@ func TestKeysAreNotDerivedAgain(t *testing.T) {
 	require.GreaterOrEqual(t, once, held+10)
 }
 
-// TestAGuardIsForgottenWithTheKeys has the source fail once: the next AddItems looks at the history again.
+// TestAGuardIsForgottenWithTheKeys has the source fail once: the next AddItems
+// looks at the history again.
 func TestAGuardIsForgottenWithTheKeys(t *testing.T) {
 	store := stored(t, "r")
 	source := &keys{ring: ring(t, 0)}

@@ -38,8 +38,8 @@ func (l *eventLog) requireOne(t testing.TB) encsession.Event {
 	return event
 }
 
-// observedCalls are the methods that tell observers, each with arguments that do
-// something.
+// observedCalls are the methods that tell observers, each with arguments that
+// do something.
 var observedCalls = map[encsession.Op]func(context.Context, *encsession.EncryptedSession) error{
 	"AddItems": func(ctx context.Context, s *encsession.EncryptedSession) error {
 		return s.AddItems(ctx, numbered(100), numbered(101))

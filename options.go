@@ -31,10 +31,7 @@ type config struct {
 // at [Sealer.Open]: with a TTL of a second, an item is readable for between one
 // and two seconds.
 func WithTTL(ttl time.Duration) Option {
-	return func(c *config) error {
-		c.ttl = ttl
-		return checkTTL(ttl)
-	}
+	return func(c *config) error { c.ttl = ttl; return checkTTL(ttl) }
 }
 
 // WithSessionID derives the keys for this ID instead of the store's, for stores
@@ -43,10 +40,7 @@ func WithTTL(ttl time.Duration) Option {
 // a constant would give all sessions one key, so that an item moved from one to
 // another is readable there.
 func WithSessionID(sessionID string) Option {
-	return func(c *config) error {
-		c.sessionID = sessionID
-		return checkSessionID(sessionID)
-	}
+	return func(c *config) error { c.sessionID = sessionID; return checkSessionID(sessionID) }
 }
 
 // WithPlaintext makes stored items readable that are not envelopes: they are

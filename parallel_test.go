@@ -294,7 +294,7 @@ func TestTheNumberOfCoresDoesNotShow(t *testing.T) {
 // It counts them.
 func paceOpenings(s *EncryptedSession) *atomic.Int64 {
 	opened := countOpenings(s)
-	sealer := s.keys.Load().sealer
+	sealer := &s.keys.Load().sealer
 	keys := sealer.keys
 	sealer.keys = func() []fernet.Key {
 		time.Sleep(time.Millisecond)

@@ -19,8 +19,6 @@ const (
 	maxWait   = 20 * time.Millisecond
 )
 
-var errStuck = fmt.Errorf("store lists the item but did not remove it in %d attempts", maxMisses)
-
 // misses counts attempts to remove an item that failed while nothing else
 // seemed to happen.
 type misses struct {
@@ -35,7 +33,7 @@ func (m *misses) again(ctx context.Context, stored Item) error {
 		m.last, m.count = stored, 0 // another client has done something
 	}
 	if m.count++; m.count == maxMisses {
-		return errStuck
+		return fmt.Errorf("store lists the item but did not remove it in %d attempts", maxMisses)
 	}
 	return pause(ctx, rand.N(min(time.Duration(m.count)*time.Millisecond, maxWait)))
 }
@@ -55,7 +53,7 @@ func (m *misses) again(ctx context.Context, stored Item) error {
 // newest item:
 //
 //   - If only expired items lie above the newest readable one, PopItem removes
-//     those too, and does so even if it then fails: this is the one error that
+//     those too, and does so even if it then fails: only this error
 //     may come with a change.
 //   - If an item lies at the end that is neither readable nor expired, PopItem
 //     removes nothing and returns an error that wraps errors.ErrUnsupported and

@@ -113,7 +113,8 @@ func TestPopItem(t *testing.T) {
 	}
 }
 
-// TestPlaintextIsDroppedUnlessWanted has plaintext in places where WithPlaintext would pop it.
+// TestPlaintextIsDroppedUnlessWanted has plaintext in places where
+// WithPlaintext would pop it.
 func TestPlaintextIsDroppedUnlessWanted(t *testing.T) {
 	for word, want := range map[string]int{"rp": 0, "p": -1, "rxpp": 0} {
 		synctest.Test(t, func(t *testing.T) {
@@ -137,7 +138,8 @@ func TestPlaintextIsDroppedUnlessWanted(t *testing.T) {
 	}
 }
 
-// TestAWrongKeyPopsNoPlaintextFromBelow has a store whose migration is under way.
+// TestAWrongKeyPopsNoPlaintextFromBelow has a store whose migration is under
+// way.
 func TestAWrongKeyPopsNoPlaintextFromBelow(t *testing.T) {
 	store := newFaultyStore()
 	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(0), numbered(1)))
@@ -160,7 +162,8 @@ func TestAWrongKeyPopsNoPlaintextFromBelow(t *testing.T) {
 	}
 }
 
-// TestTheBarrierOfAPop has plaintext below all kinds of items. Nothing lifts the barrier for a pop.
+// TestTheBarrierOfAPop has plaintext below all kinds of items. Nothing lifts
+// the barrier for a pop.
 func TestTheBarrierOfAPop(t *testing.T) {
 	for word, want := range map[string]error{
 		"pu": encsession.ErrUndecryptable, "pm": encsession.ErrMalformed,
@@ -186,7 +189,8 @@ func TestTheBarrierOfAPop(t *testing.T) {
 	}
 }
 
-// TestAStrictPopRemovesNothing meets an item that is neither readable nor expired.
+// TestAStrictPopRemovesNothing meets an item that is neither readable nor
+// expired.
 func TestAStrictPopRemovesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for word, want := range map[string]error{
@@ -211,8 +215,8 @@ func TestAStrictPopRemovesNothing(t *testing.T) {
 	})
 }
 
-// TestOnlyRewriteItemsSaysThatItIsNotSupported has other methods fail with an error that looks the same, and RewriteItems
-// when it has begun.
+// TestOnlyRewriteItemsSaysThatItIsNotSupported has other methods fail with an
+// error that looks the same, and RewriteItems when it has begun.
 func TestOnlyRewriteItemsSaysThatItIsNotSupported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rr")
@@ -234,7 +238,8 @@ func TestOnlyRewriteItemsSaysThatItIsNotSupported(t *testing.T) {
 	})
 }
 
-// TestAStoreThatCannotRewriteIsPoppedFromTheEnd is a decorator around four methods: it has RewriteItems, which says so.
+// TestAStoreThatCannotRewriteIsPoppedFromTheEnd is a decorator around four
+// methods: it has RewriteItems, which says so.
 func TestAStoreThatCannotRewriteIsPoppedFromTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rrx")
@@ -247,7 +252,8 @@ func TestAStoreThatCannotRewriteIsPoppedFromTheEnd(t *testing.T) {
 	})
 }
 
-// TestARemovalThatSaysItIsNotSupported fails after the item is gone, with an error that looks as if nothing could be.
+// TestARemovalThatSaysItIsNotSupported fails after the item is gone, with an
+// error that looks as if nothing could be.
 func TestARemovalThatSaysItIsNotSupported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rrr")
@@ -269,7 +275,8 @@ func (s failsAfterwards) RewriteItems(ctx context.Context, first int, edit func(
 	return n, err
 }
 
-// TestADecoratorRemovesNoPlaintextFromBelow has a wrong key between a right one and the store.
+// TestADecoratorRemovesNoPlaintextFromBelow has a wrong key between a right one
+// and the store.
 func TestADecoratorRemovesNoPlaintextFromBelow(t *testing.T) {
 	store := newFaultyStore()
 	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(0)))
@@ -329,7 +336,8 @@ func TestPopItemAmongEqualPlaintextItems(t *testing.T) {
 	}
 }
 
-// TestAnotherClientIsFaster has another client change the end of the history between the look and the pop.
+// TestAnotherClientIsFaster has another client change the end of the history
+// between the look and the pop.
 func TestAnotherClientIsFaster(t *testing.T) {
 	pop := func(t *testing.T, s *faultyStore) {
 		_, err := s.MemorySession.PopItem(t.Context())
@@ -372,7 +380,8 @@ func TestAnotherClientIsFaster(t *testing.T) {
 					require.Equal(t, fmt.Sprintf(`{"i":%q}`, want), string(item))
 				}
 			}
-			// Whatever happened, nothing that the reader cannot authenticate was lost.
+			// Whatever happened, nothing that the reader cannot authenticate
+			// was lost.
 			other := newSession(t, store.MemorySession, testKey(t, 9))
 			foreign := 0
 			for _, letter := range tt.word {
@@ -426,7 +435,8 @@ func TestAnotherClientIsFaster(t *testing.T) {
 	}
 }
 
-// TestTheStoreDoesNotTakeBack is the one case in which popping with four methods can lose an item: it must say so.
+// TestTheStoreDoesNotTakeBack is the one case in which popping with four
+// methods can lose an item: it must say so.
 func TestTheStoreDoesNotTakeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "r")
@@ -531,7 +541,8 @@ func TestAStoreThatPopsNothingIsNotAskedForEver(t *testing.T) {
 	})
 }
 
-// TestProgressOfOthersIsNoMiss has another client pop just before this one, far more often than misses are allowed.
+// TestProgressOfOthersIsNoMiss has another client pop just before this one, far
+// more often than misses are allowed.
 func TestProgressOfOthersIsNoMiss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFaultyStore()
@@ -551,7 +562,8 @@ func TestProgressOfOthersIsNoMiss(t *testing.T) {
 	})
 }
 
-// TestAForeignItemIsPutBackEvenIfTheCallerGivesUp has the caller give up while the store pops what it must not.
+// TestAForeignItemIsPutBackEvenIfTheCallerGivesUp has the caller give up while
+// the store pops what it must not.
 func TestAForeignItemIsPutBackEvenIfTheCallerGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "r")
@@ -566,8 +578,9 @@ func TestAForeignItemIsPutBackEvenIfTheCallerGivesUp(t *testing.T) {
 	})
 }
 
-// TestAnItemIsPutBackAfterAClear has a third client clear the session at the moment at which an item is put back. It comes
-// back, which is better than to lose it: it may be newer than the clearing.
+// TestAnItemIsPutBackAfterAClear has a third client clear the session at the
+// moment at which an item is put back. It comes back, which is better than to
+// lose it: it may be newer than the clearing.
 func TestAnItemIsPutBackAfterAClear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "r")
@@ -585,7 +598,8 @@ func TestAnItemIsPutBackAfterAClear(t *testing.T) {
 	})
 }
 
-// cancellingStore has another client add an item before it pops, and the caller give up afterwards.
+// cancellingStore has another client add an item before it pops, and the caller
+// give up afterwards.
 type cancellingStore struct {
 	encsession.Session
 	before func()
@@ -624,7 +638,8 @@ func TestWaitingForAPopEndsWithTheContext(t *testing.T) {
 	})
 }
 
-// TestConcurrentPopsAndAdds has several handles on one store, with a wrong key among them.
+// TestConcurrentPopsAndAdds has several handles on one store, with a wrong key
+// among them.
 func TestConcurrentPopsAndAdds(t *testing.T) {
 	const adders, poppers, each = 4, 4, 50
 	memory := encsession.NewMemorySession(sessionID)
@@ -688,7 +703,8 @@ func TestConcurrentPopsAndAdds(t *testing.T) {
 	require.Len(t, getItems(t, foreign, 0), adders*each/10, "the foreign items are all there")
 }
 
-// TestConcurrentPopsOverFourMethods lets the goroutines of two handles get in each other's way at random.
+// TestConcurrentPopsOverFourMethods lets the goroutines of two handles get in
+// each other's way at random.
 func TestConcurrentPopsOverFourMethods(t *testing.T) {
 	const n = 200
 	store := newFaultyStore()

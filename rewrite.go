@@ -35,10 +35,9 @@ var errNoRewriter = fmt.Errorf("%w: store is not a Rewriter", errors.ErrUnsuppor
 // The first undecryptable or malformed item is the barrier. With a wrong key
 // every envelope looks undecryptable, so plaintext below the barrier must stay.
 func (s *EncryptedSession) walk(ctx context.Context, c *call, first int, careful bool, edit func(stored []Item, looks iter.Seq[look]) (new []Item, more bool, err error)) (int, error) {
-	store := s.store()
-	rewriter, ok := store.(Rewriter)
+	rewriter, ok := s.store().(Rewriter)
 	if !ok {
-		return 0, fmt.Errorf("%w: %T", errNoRewriter, store)
+		return 0, fmt.Errorf("%w: %T", errNoRewriter, s.store())
 	}
 	position, batches := 0, 0
 	var edited time.Time // when the last batch went to the store to be changed; zero if it stayed as it was
@@ -186,21 +185,15 @@ func (s *EncryptedSession) Rekey(ctx context.Context) (int, error) {
 // that counts them. [WithUnreadableHistory] turns both off, so that plaintext
 // below such an item is sealed too.
 //
-// It reads the session twice. For the rest it works, and fails, like
+// It reads the session twice. Batches, pauses and errors are as in
 // [EncryptedSession.Rekey].
 func (s *EncryptedSession) SealPlaintext(ctx context.Context) (int, error) {
 	c := s.begin("SealPlaintext")
-	changed, err := s.sealPlaintext(ctx, &c)
-	c.Sealed = changed
-	return changed, s.end(ctx, &c, err)
-}
-
-func (s *EncryptedSession) sealPlaintext(ctx context.Context, c *call) (int, error) {
-	if err := s.ownHistory(ctx, c); err != nil {
-		return 0, err
+	if err := s.ownHistory(ctx, &c); err != nil {
+		return 0, s.end(ctx, &c, err)
 	}
 	var skipped SkippedError
-	changed, err := s.operate(ctx, c, func(l look) (Item, error) {
+	changed, err := s.operate(ctx, &c, func(l look) (Item, error) {
 		switch {
 		case errors.Is(l.err, ErrMalformed):
 			skipped.Malformed++
@@ -212,7 +205,8 @@ func (s *EncryptedSession) sealPlaintext(ctx context.Context, c *call) (int, err
 		}
 		return l.stored, nil
 	})
-	return changed, skipped.or(err)
+	c.Sealed = changed
+	return changed, s.end(ctx, &c, skipped.or(err))
 }
 
 // ownHistory walks over the session, and returns an error if it holds
@@ -242,26 +236,46 @@ func (s *EncryptedSession) ownHistory(ctx context.Context, c *call) error {
 // items. It is in whole seconds, 0 or more; anything else is an error. 0 does
 // not turn it off: it removes every item but those of this very second.
 //
-// For the rest Purge works, and fails, like [EncryptedSession.Rekey]. Removed
+// Batches, pauses and errors are as in [EncryptedSession.Rekey]. Removed
 // items may remain in database files, logs and backups.
 func (s *EncryptedSession) Purge(ctx context.Context, age time.Duration) (int, error) {
 	c := s.begin("Purge")
 	if age < 0 || age%time.Second != 0 {
 		return 0, s.end(ctx, &c, fmt.Errorf("age of %v is not whole seconds, 0 or more", age))
 	}
-	var skipped SkippedError
 	now := unixTime(time.Now())
-	changed, err := s.operate(ctx, &c, func(l look) (Item, error) {
-		switch old := olderThan(l.sealed, now, age); {
-		case l.authentic() && old:
-			return nil, nil
-		case errors.Is(l.err, ErrUndecryptable) && old:
+	err := s.remove(ctx, &c, func(l look, skipped *SkippedError) bool {
+		old := olderThan(l.sealed, now, age)
+		if old && errors.Is(l.err, ErrUndecryptable) {
 			skipped.Undecryptable++
 		}
-		return l.stored, nil
+		return old && l.authentic()
 	})
-	c.Removed = changed
-	return changed, s.end(ctx, &c, skipped.or(err))
+	return c.Removed, s.end(ctx, &c, err)
+}
+
+// maxPasses is how often remove walks over a session that others keep changing.
+const maxPasses = 10
+
+// remove removes the items for which doomed returns true. If another client has
+// changed some of them meanwhile, such as a Rekey, it walks again.
+func (s *EncryptedSession) remove(ctx context.Context, c *call, doomed func(l look, skipped *SkippedError) bool) error {
+	for range maxPasses {
+		wanted := 0
+		var skipped SkippedError
+		changed, err := s.operate(ctx, c, func(l look) (Item, error) {
+			if !doomed(l, &skipped) {
+				return l.stored, nil
+			}
+			wanted++
+			return nil, nil
+		})
+		c.Removed += changed
+		if err != nil || changed >= wanted {
+			return skipped.or(err)
+		}
+	}
+	return fmt.Errorf("in each of %d passes, other clients changed items that were to be removed: run it again", maxPasses)
 }
 
 // DeleteItems removes every item for which match returns true, and returns how
@@ -275,15 +289,14 @@ func (s *EncryptedSession) Purge(ctx context.Context, age time.Duration) (int, e
 // and plaintext), DeleteItems finishes its work and returns a [*SkippedError]
 // that counts them: the erasure is not complete.
 //
-// For the rest DeleteItems works, and fails, like [EncryptedSession.Rekey].
+// Batches, pauses and errors are as in [EncryptedSession.Rekey].
 // Deleted items may remain in database files, logs and backups.
 func (s *EncryptedSession) DeleteItems(ctx context.Context, match func(Item) bool) (int, error) {
 	c := s.begin("DeleteItems")
 	if match == nil {
 		return 0, s.end(ctx, &c, errors.New("match is nil"))
 	}
-	var skipped SkippedError
-	changed, err := s.operate(ctx, &c, func(l look) (Item, error) {
+	err := s.remove(ctx, &c, func(l look, skipped *SkippedError) bool {
 		switch {
 		case errors.Is(l.err, ErrUndecryptable):
 			skipped.Undecryptable++
@@ -291,13 +304,12 @@ func (s *EncryptedSession) DeleteItems(ctx context.Context, match func(Item) boo
 			skipped.Malformed++
 		case l.barred != nil || errors.Is(l.err, ErrPlaintext):
 			skipped.Plaintext++
-		case match(l.payload): // of an item that is readable, expired, or from the future
-			return nil, nil
+		default: // readable, expired, or from the future
+			return match(l.payload)
 		}
-		return l.stored, nil
+		return false
 	})
-	c.Removed = changed
-	return changed, s.end(ctx, &c, skipped.or(err))
+	return c.Removed, s.end(ctx, &c, err)
 }
 
 // RewriteItems implements [Rewriter], for decorators around this session: edit

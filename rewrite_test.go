@@ -24,8 +24,9 @@ import (
 
 const bubbleStart = 946684800 // the Unix time at which a synctest bubble starts
 
-// editedStore has a hook that runs after each edit and before the store changes anything, with the number of the batch, from
-// 1. An error of the hook is the error of the store, which then leaves the batch alone.
+// editedStore has a hook that runs after each edit and before the store changes
+// anything, with the number of the batch, from 1. An error of the hook is the
+// error of the store, which then leaves the batch alone.
 type editedStore struct {
 	*faultyStore
 	edited func(batch int, new []encsession.Item) error
@@ -48,7 +49,8 @@ func (s editedStore) RewriteItems(ctx context.Context, first int, edit func([]en
 	return changed, err
 }
 
-// breaksAt is a hook of editedStore that fails once: with the n-th batch in which something is to be changed.
+// breaksAt is a hook of editedStore that fails once: with the n-th batch in
+// which something is to be changed.
 func breaksAt(n int) func(int, []encsession.Item) error {
 	changes := 0
 	return func(_ int, new []encsession.Item) error {
@@ -62,7 +64,8 @@ func breaksAt(n int) func(int, []encsession.Item) error {
 	}
 }
 
-// replacing is an edit that puts other items in the place of these, over the whole session; nil removes.
+// replacing is an edit that puts other items in the place of these, over the
+// whole session; nil removes.
 func replacing(replacements map[string]encsession.Item) func([]encsession.Item) ([]encsession.Item, bool) {
 	return func(stored []encsession.Item) ([]encsession.Item, bool) {
 		new := slices.Clone(stored)
@@ -246,7 +249,8 @@ func TestPurgeRefuses(t *testing.T) {
 	require.Len(t, contents(t, store), 2)
 }
 
-// kinds are the kinds of stored items, each a letter: under which key (or none) an item was sealed, when, and its payload.
+// kinds are the kinds of stored items, each a letter: under which key (or none)
+// an item was sealed, when, and its payload.
 var kinds = map[rune]struct {
 	key     byte   // 0 is the current one, 1 an older one, 9 a foreign one
 	sealed  uint64 // 0 if the item is no envelope
@@ -285,8 +289,9 @@ func words(letters string, length int) []string {
 	return all
 }
 
-// outcome is what an operation makes of a session of several kinds of items, by the design: item i becomes what[i], which is
-// k for kept, r for removed, and s for sealed under the current key.
+// outcome is what an operation makes of a session of several kinds of items, by
+// the design: item i becomes what[i], which is k for kept, r for removed, and s
+// for sealed under the current key.
 type outcome struct {
 	what    []byte
 	skipped encsession.SkippedError
@@ -294,7 +299,8 @@ type outcome struct {
 	seen    []string
 }
 
-// design is the text of the design about what operations do with items, in a plain form.
+// design is the text of the design about what operations do with items, in a
+// plain form.
 func design(operation, word string, plaintext, unreadable bool) outcome {
 	out := outcome{what: bytes.Repeat([]byte{'k'}, len(word))}
 	if operation == "SealPlaintext" && strings.ContainsAny(word, "uUF") && !strings.ContainsAny(word, "oOfn") && !unreadable {
@@ -364,7 +370,8 @@ func design(operation, word string, plaintext, unreadable bool) outcome {
 	return out
 }
 
-// TestOperationsByTheDesign runs every operation over short sessions of all kinds of items.
+// TestOperationsByTheDesign runs every operation over short sessions of all
+// kinds of items.
 func TestOperationsByTheDesign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen []string
@@ -440,8 +447,9 @@ func TestOperationsByTheDesign(t *testing.T) {
 	})
 }
 
-// TestTheBarrierProtectsPlaintextUnderAWrongKey is the history of a session that was migrated: plaintext, and then what K1
-// has sealed. A handle with K2 cannot take the plaintext from K1.
+// TestTheBarrierProtectsPlaintextUnderAWrongKey is the history of a session
+// that was migrated: plaintext, and then what K1 has sealed. A handle with K2
+// cannot take the plaintext from K1.
 func TestTheBarrierProtectsPlaintextUnderAWrongKey(t *testing.T) {
 	store := newFaultyStore()
 	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(0), seal(t, testKey(t, 1), numbered(1))))
@@ -483,7 +491,8 @@ func TestTheBarrierProtectsPlaintextUnderAWrongKey(t *testing.T) {
 	require.Equal(t, 1, n, "the one thing that the option lifts the barrier for")
 }
 
-// TestTheBarrierIsKeptFromBatchToBatch has the barrier in the first batch of a walk, and plaintext in the third.
+// TestTheBarrierIsKeptFromBatchToBatch has the barrier in the first batch of a
+// walk, and plaintext in the third.
 func TestTheBarrierIsKeptFromBatchToBatch(t *testing.T) {
 	store := newFaultyStore()
 	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(0)))
@@ -607,8 +616,8 @@ func TestOperationErrors(t *testing.T) {
 	require.EqualError(t, err, "encsession: RewriteItems: edit is nil")
 }
 
-// TestOperationsLookAtTheirContextBetweenItems cancels in the middle of a batch in which there is nothing to change: the
-// rest of it is not even opened.
+// TestOperationsLookAtTheirContextBetweenItems cancels in the middle of a batch
+// in which there is nothing to change: the rest of it is not even opened.
 func TestOperationsLookAtTheirContextBetweenItems(t *testing.T) {
 	for name, operation := range map[string]func(*encsession.EncryptedSession, context.Context) (int, error){
 		"Rekey":         operations["Rekey"],
@@ -672,7 +681,8 @@ func fill(t testing.TB, store encsession.Session, letter rune, n int) {
 	require.NoError(t, store.AddItems(t.Context(), items...))
 }
 
-// ofKind is what there is to do for each operation, and what is left when it is done.
+// ofKind is what there is to do for each operation, and what is left when it is
+// done.
 var ofKind = map[string]struct {
 	letter rune
 	left   bool
@@ -680,7 +690,8 @@ var ofKind = map[string]struct {
 	"Rekey": {'a', true}, "SealPlaintext": {'p', true}, "Purge": {'o', false}, "DeleteItems": {'o', false}, "RewriteItems": {'o', false},
 }
 
-// TestOperationsWorkInBatches breaks each operation off after its first batch and runs it again.
+// TestOperationsWorkInBatches breaks each operation off after its first batch
+// and runs it again.
 func TestOperationsWorkInBatches(t *testing.T) {
 	const n = 2500
 	for name, operation := range operations {
@@ -714,11 +725,13 @@ func TestOperationsWorkInBatches(t *testing.T) {
 	}
 }
 
-// TestOperationsBesideOthers runs all of them at once on one session, over and over.
+// TestOperationsBesideOthers runs all of them at once on one session, over and
+// over.
 func TestOperationsBesideOthers(t *testing.T) {
 	const writers, each = 3, 60
 	store := encsession.NewMemorySession(sessionID)
-	// A rotation in the documented order: the writer with the old key can read the new one already.
+	// A rotation in the documented order: the writer with the old key can read
+	// the new one already.
 	old := newSession(t, store, encsession.Keyring{Current: testKey(t, 1), Older: []encsession.Key{testKey(t, 0)}})
 	current := newSession(t, store, rotated(t))
 	var mu sync.Mutex
@@ -793,7 +806,8 @@ func TestOperationsBesideOthers(t *testing.T) {
 	}
 }
 
-// TestRekeyDoesNotBringBackWhatWasCleared has the session cleared between the look and the swap.
+// TestRekeyDoesNotBringBackWhatWasCleared has the session cleared between the
+// look and the swap.
 func TestRekeyDoesNotBringBackWhatWasCleared(t *testing.T) {
 	store := newFaultyStore()
 	require.NoError(t, newSession(t, store.MemorySession, testKey(t, 1)).AddItems(t.Context(), messages(3)...))
@@ -807,7 +821,8 @@ func TestRekeyDoesNotBringBackWhatWasCleared(t *testing.T) {
 	require.Equal(t, numberedAll(0), contents(t, store))
 }
 
-// TestOperationsThroughADecorator works on the envelopes of the outer session, inside those of the inner one.
+// TestOperationsThroughADecorator works on the envelopes of the outer session,
+// inside those of the inner one.
 func TestOperationsThroughADecorator(t *testing.T) {
 	inner := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 5))
 	require.NoError(t, newSession(t, inner, testKey(t, 1)).AddItems(t.Context(), messages(3)...))
@@ -820,7 +835,8 @@ func TestOperationsThroughADecorator(t *testing.T) {
 	require.Equal(t, 3, audit(t, inner).Readable)
 }
 
-// TestErrorsOfSeveralBatches has a malformed item in the second batch, and a store that fails in the third.
+// TestErrorsOfSeveralBatches has a malformed item in the second batch, and a
+// store that fails in the third.
 func TestErrorsOfSeveralBatches(t *testing.T) {
 	store := newFaultyStore()
 	for i := range 2500 {
@@ -852,7 +868,8 @@ func TestErrorsOfSeveralBatches(t *testing.T) {
 	require.Equal(t, encsession.SkippedError{Malformed: 1}, skippedBy(t, err))
 }
 
-// TestOperationsPause has a store that keeps all others waiting while it changes a batch.
+// TestOperationsPause has a store that keeps all others waiting while it
+// changes a batch.
 func TestOperationsPause(t *testing.T) {
 	for name, operation := range operations {
 		t.Run(name, func(t *testing.T) {
@@ -903,7 +920,8 @@ func TestNoPauseAfterABatchWithoutChanges(t *testing.T) {
 	}
 }
 
-// TestAPauseIsForTheLastBatchAlone has something to do in the newest of three batches.
+// TestAPauseIsForTheLastBatchAlone has something to do in the newest of three
+// batches.
 func TestAPauseIsForTheLastBatchAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFaultyStore()
@@ -920,7 +938,8 @@ func TestAPauseIsForTheLastBatchAlone(t *testing.T) {
 	})
 }
 
-// TestDeleteItemsIsForErasure removes what one person said, under two keys, expired or not, and nothing else.
+// TestDeleteItemsIsForErasure removes what one person said, under two keys,
+// expired or not, and nothing else.
 func TestDeleteItemsIsForErasure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFaultyStore()
@@ -954,7 +973,8 @@ func TestAnErasureUnderAWrongKeyIsAnError(t *testing.T) {
 	require.Len(t, contents(t, store), 4)
 }
 
-// TestMatchSeesEachItemOnce has match use the session, keep its items and change them.
+// TestMatchSeesEachItemOnce has match use the session, keep its items and
+// change them.
 func TestMatchSeesEachItemOnce(t *testing.T) {
 	for _, letter := range "op" {
 		store := newFaultyStore()
@@ -992,7 +1012,8 @@ func TestMatchSeesEachItemOnce(t *testing.T) {
 	}
 }
 
-// lendingStore lends its memory to edit, wants it back as it was, and then uses it for something else.
+// lendingStore lends its memory to edit, wants it back as it was, and then uses
+// it for something else.
 type lendingStore struct{ *encsession.MemorySession }
 
 func (s lendingStore) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
@@ -1015,7 +1036,8 @@ func (s lendingStore) RewriteItems(ctx context.Context, first int, edit func([]e
 	return n, err
 }
 
-// TestTheMemoryOfAStoreIsOnlyLent has plaintext and envelopes be kept and changed by those who are shown them.
+// TestTheMemoryOfAStoreIsOnlyLent has plaintext and envelopes be kept and
+// changed by those who are shown them.
 func TestTheMemoryOfAStoreIsOnlyLent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := lendingStore{stored(t, "rprp").MemorySession}
@@ -1108,8 +1130,8 @@ func TestAReplacedItemKeepsItsTimeOfSealing(t *testing.T) {
 	})
 }
 
-// TestEditSeesReadableItemsInBatches checks rules 1 and 2 of Rewriter over stores whose batches hold few readable items, or
-// none, or many.
+// TestEditSeesReadableItemsInBatches checks rules 1 and 2 of Rewriter over
+// stores whose batches hold few readable items, or none, or many.
 func TestEditSeesReadableItemsInBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, word := range []string{
@@ -1150,7 +1172,8 @@ func TestEditSeesReadableItemsInBatches(t *testing.T) {
 	})
 }
 
-// TestRewriteItemsLeavesEqualItemsAlone gives the store back what it holds, also in memory of its own.
+// TestRewriteItemsLeavesEqualItemsAlone gives the store back what it holds,
+// also in memory of its own.
 func TestRewriteItemsLeavesEqualItemsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rpurr")
@@ -1246,7 +1269,8 @@ func TestEditMayUseTheSession(t *testing.T) {
 	}
 }
 
-// TestPlaintextInBulkLooksAtItsContext removes 40,000 items, as far as the time allows.
+// TestPlaintextInBulkLooksAtItsContext removes 40,000 items, as far as the time
+// allows.
 func TestPlaintextInBulkLooksAtItsContext(t *testing.T) {
 	const n = 40_000
 	store := newFaultyStore()
@@ -1278,7 +1302,8 @@ func TestPlaintextInBulkLooksAtItsContext(t *testing.T) {
 	require.Len(t, contents(t, store), n-removed-more)
 }
 
-// TestADecoratorAroundADecorator wraps one decorator in another, over a Rewriter and over four methods.
+// TestADecoratorAroundADecorator wraps one decorator in another, over a
+// Rewriter and over four methods.
 func TestADecoratorAroundADecorator(t *testing.T) {
 	for name, store := range map[string]encsession.Session{
 		"Rewriter":     encsession.NewMemorySession(sessionID),
@@ -1295,7 +1320,8 @@ func TestADecoratorAroundADecorator(t *testing.T) {
 			_, err = newSealer(t, testKey(t, 1)).Open(encsession.Item(getItems(t, store, 1)[0]))
 			require.NoError(t, err)
 
-			// An item that only the inner one can read lies on top: in place it is passed over, from the end it cannot be.
+			// An item that only the inner one can read lies on top: in place it
+			// is passed over, from the end it cannot be.
 			require.NoError(t, inner.AddItems(t.Context(), message("not sealed by the outer one")))
 			item, err := outer.PopItem(t.Context())
 			edit := replacing(map[string]encsession.Item{string(messages(1)[0]): message("edited")})
@@ -1333,8 +1359,9 @@ func TestADecoratorAroundADecorator(t *testing.T) {
 	}
 }
 
-// BenchmarkOperationsGrow runs each operation over 10,000 items and over 100,000, in turn: ratio is the median of the ratios
-// of the times, which would be 10 if every item took as long.
+// BenchmarkOperationsGrow runs each operation over 10,000 items and over
+// 100,000, in turn: ratio is the median of the ratios of the times, which would
+// be 10 if every item took as long.
 //
 //	go test -run '^$' -bench OperationsGrow -benchtime 3x .
 func BenchmarkOperationsGrow(b *testing.B) {
@@ -1365,4 +1392,42 @@ func BenchmarkOperationsGrow(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// TestRemovalsBesideARekey has another client seal items again between the look
+// of a removal and its write. An erasure must not leave them without an error.
+func TestRemovalsBesideARekey(t *testing.T) {
+	store := encsession.NewMemorySession(sessionID)
+	older := newSession(t, store, testKey(t, 0), encsession.WithTTL(encsession.NoExpiry))
+	require.NoError(t, older.AddItems(t.Context(), messages(3)...))
+	ring := encsession.Keyring{Current: testKey(t, 1), Older: []encsession.Key{testKey(t, 0)}}
+	session := newSession(t, store, ring, encsession.WithTTL(encsession.NoExpiry))
+	other := newSession(t, store, ring, encsession.WithTTL(encsession.NoExpiry))
+	removed, err := session.DeleteItems(t.Context(), func(encsession.Item) bool {
+		_, err := other.Rekey(t.Context())
+		require.NoError(t, err)
+		return true
+	})
+	require.NoError(t, err)
+	require.Equal(t, 3, removed)
+	require.Empty(t, getItems(t, session, 0))
+}
+
+// TestRemovalsGiveUp has another client that changes the item in every pass.
+func TestRemovalsGiveUp(t *testing.T) {
+	store := encsession.NewMemorySession(sessionID)
+	session := newSession(t, store, testKey(t, 0))
+	require.NoError(t, session.AddItems(t.Context(), messages(2)...))
+	passes := 0
+	removed, err := session.DeleteItems(t.Context(), func(encsession.Item) bool {
+		passes++
+		_, err := store.PopItem(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, store.AddItems(t.Context(), seal(t, testKey(t, 0), message("another"))))
+		return true
+	})
+	require.ErrorContains(t, err, "run it again")
+	require.Equal(t, 1, removed, "the item below is removed in the first pass")
+	require.GreaterOrEqual(t, passes, 10)
+	require.Len(t, getItems(t, session, 0), 1)
 }

@@ -8,8 +8,8 @@ import (
 
 // What follows is for the tests of package encsession_test.
 
-// SealerOf returns a Sealer with these keys of a session, which no master key has
-// to be found for.
+// SealerOf returns a Sealer with these keys of a session, which no master key
+// has to be found for.
 func SealerOf(ttl time.Duration, keys ...fernet.Key) *Sealer {
 	return &Sealer{ttl: ttl, keys: hide(keys)}
 }
@@ -25,8 +25,8 @@ func (s *Sealer) OpenAt(stored Item, now time.Time) (Item, error) {
 	return o.payload, err
 }
 
-// Authenticate opens an envelope whatever its age and payload, and returns which
-// key has opened it.
+// Authenticate opens an envelope whatever its age and payload, and returns
+// which key has opened it.
 func (s *Sealer) Authenticate(stored Item) (payload []byte, sealed uint64, key int, err error) {
 	o, err := s.authenticate(stored)
 	return o.payload, o.sealed, o.key, err

@@ -109,8 +109,9 @@ func TestOpenGivesTheItemToTheCaller(t *testing.T) {
 	require.Equal(t, stored, sealed)
 }
 
-// TestAppendingToAnItemSparesItsNeighbour holds items to their own capacity: behind
-// an item lie its padding and its signature, and behind these may lie another item.
+// TestAppendingToAnItemSparesItsNeighbour holds items to their own capacity:
+// behind an item lie its padding and its signature, and behind these may lie
+// another item.
 func TestAppendingToAnItemSparesItsNeighbour(t *testing.T) {
 	sealer := newSealer(t, testKey(t, 0), testKey(t, 1))
 	for n := range 64 {
@@ -360,7 +361,8 @@ func FuzzSeal(f *testing.F) {
 	})
 }
 
-// fernetVector is a vector of the Fernet project. A TTL of 0 or less means none.
+// fernetVector is a vector of the Fernet project. A TTL of 0 or less means
+// none.
 type fernetVector struct {
 	Desc, Token, Src, Secret string
 	Now                      time.Time

@@ -11,7 +11,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// TestItemIsAnAlias fails to compile if a store needed this package for its items.
+// TestItemIsAnAlias fails to compile if a store needed this package for its
+// items.
 func TestItemIsAnAlias(t *testing.T) {
 	var item json.RawMessage = encsession.Item(`{}`)
 	require.True(t, encsession.ValidItem(item))
