@@ -1372,7 +1372,7 @@ func BenchmarkOperationsGrow(b *testing.B) {
 			var total [2]time.Duration
 			for b.Loop() {
 				var took [2]time.Duration
-				for i, n := range []int{10_000, 100_000} {
+				for i, n := range growth() {
 					store := encsession.NewMemorySession(sessionID)
 					fill(b, store, letter, n)
 					session := newSession(b, store, rotated(b))
@@ -1430,4 +1430,13 @@ func TestRemovalsGiveUp(t *testing.T) {
 	require.Equal(t, 1, removed, "the item below is removed in the first pass")
 	require.GreaterOrEqual(t, passes, 10)
 	require.Len(t, getItems(t, session, 0), 1)
+}
+
+// growth are the numbers of items that are set beside each other, a tenth of
+// them under -short, with which CI runs every benchmark once.
+func growth() []int {
+	if testing.Short() {
+		return []int{1_000, 10_000}
+	}
+	return []int{10_000, 100_000}
 }

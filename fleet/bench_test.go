@@ -13,10 +13,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const (
-	benchSessions = 10_000
-	benchItems    = 20
-)
+const benchItems = 20
+
+// atScale returns a number of sessions, and a tenth of it under -short, with
+// which CI runs every benchmark once.
+func atScale(sessions int) int {
+	if testing.Short() {
+		return sessions / 10
+	}
+	return sessions
+}
 
 // BenchmarkFleet works on 10,000 sessions of 20 items of about 200 bytes in
 // memory. Of the sessions, one in a hundred holds an item under the current key
@@ -24,6 +30,7 @@ const (
 func BenchmarkFleet(b *testing.B) {
 	text := fmt.Sprintf(`{"role":"user","content":"%0180d"}`, 0)
 	keys := ring(b, 1, 2)
+	benchSessions := atScale(10_000)
 	fill := func(b *testing.B) *store {
 		s := newStore(b, keys)
 		for i := range benchSessions {
@@ -73,7 +80,7 @@ func BenchmarkFleet(b *testing.B) {
 // BenchmarkPeakHeap reports the highest heap during the audit of 100,000
 // sessions of 20 items, which are made as they are listed and opened.
 func BenchmarkPeakHeap(b *testing.B) {
-	const n = 100_000
+	n := atScale(100_000)
 	key := newKey(b, 1)
 	sealer, err := encsession.NewSealer("all", ring(b, 1), time.Hour)
 	require.NoError(b, err)

@@ -199,7 +199,7 @@ func BenchmarkRewrite(b *testing.B) {
 			return item
 		},
 	} {
-		for _, n := range []int{10_000, 100_000} {
+		for _, n := range growth() {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				f := newFixture(b, onServer)
 				items := make([]Item, n)
@@ -271,4 +271,13 @@ func BenchmarkSessionIDs(b *testing.B) {
 	for b.Loop() {
 		require.Len(b, allIDs(b, f.Store), 10_000)
 	}
+}
+
+// growth are the numbers of items that are set beside each other, a tenth of
+// them under -short, with which CI runs every benchmark once.
+func growth() []int {
+	if testing.Short() {
+		return []int{1_000, 10_000}
+	}
+	return []int{10_000, 100_000}
 }

@@ -189,7 +189,7 @@ func BenchmarkRewrite(b *testing.B) {
 				var longest time.Duration
 				other := f.secondHandle(b)
 				for b.Loop() {
-					for i, n := range []int{10_000, 100_000} {
+					for i, n := range growth() {
 						b.StopTimer()
 						s := f.Session(fmt.Sprint("of ", n))
 						for range n / len(items) {
@@ -265,4 +265,13 @@ func BenchmarkRewritePop(b *testing.B) {
 		b.ReportMetric(float64(pop.Nanoseconds())/float64(b.N), "pop-ns")
 		b.ReportMetric(float64(pass)/float64(pop), "x-pop")
 	})
+}
+
+// growth are the numbers of items that are set beside each other, a tenth of
+// them under -short, with which CI runs every benchmark once.
+func growth() []int {
+	if testing.Short() {
+		return []int{1_000, 10_000}
+	}
+	return []int{10_000, 100_000}
 }
