@@ -140,7 +140,7 @@ func TestAuditErrors(t *testing.T) {
 		})
 	}
 	_, err := new(encsession.EncryptedSession).Audit(t.Context())
-	require.ErrorContains(t, err, "New makes an EncryptedSession")
+	require.ErrorContains(t, err, "the error of New was ignored")
 }
 
 // TestAuditStreams never has more than a batch in memory, over a store of

@@ -410,14 +410,14 @@ func TestZeroEncryptedSession(t *testing.T) {
 		require.Nil(t, session.Unwrap())
 		items, err := session.GetItems(t.Context(), 0)
 		require.Nil(t, items)
-		require.ErrorContains(t, err, "no session: New makes")
+		require.ErrorContains(t, err, "no session: the error of New")
 		item, err := session.PopItem(t.Context())
 		require.Nil(t, item)
-		require.ErrorContains(t, err, "no session: New makes")
-		require.ErrorContains(t, session.AddItems(t.Context()), "no session: New makes")
-		require.ErrorContains(t, session.ClearSession(t.Context()), "no session: New makes")
+		require.ErrorContains(t, err, "no session: the error of New")
+		require.ErrorContains(t, session.AddItems(t.Context()), "no session: the error of New")
+		require.ErrorContains(t, session.ClearSession(t.Context()), "no session: the error of New")
 		_, err = session.RewriteItems(t.Context(), 1, noEdit)
-		require.ErrorContains(t, err, "no session: New makes")
+		require.ErrorContains(t, err, "no session: the error of New")
 	}
 }
 

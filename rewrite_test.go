@@ -605,7 +605,7 @@ func TestOperationErrors(t *testing.T) {
 				}
 
 				_, err = operation(new(encsession.EncryptedSession), t.Context())
-				require.ErrorContains(t, err, "New makes an EncryptedSession")
+				require.ErrorContains(t, err, "the error of New was ignored")
 			})
 		})
 	}
