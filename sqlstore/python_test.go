@@ -34,7 +34,7 @@ func TestPythonsDatabase(t *testing.T) {
 			before, err := raw.GetItems(t.Context(), 0)
 			require.NoError(t, err)
 			require.Len(t, before, test.stored)
-			s, err := encsession.New(raw, encsession.Keyring{Current: current, Older: []encsession.Key{former}}, encsession.WithTTL(encsession.NoExpiry))
+			s, err := encsession.New(raw, encsession.Keyring{Current: current, Older: []encsession.Key{former}}, encsession.WithTTL(encsession.NoExpiry), encsession.WithPlaintext())
 			require.NoError(t, err)
 			items, err := s.GetItems(t.Context(), 0)
 			require.NoError(t, err)
