@@ -243,18 +243,28 @@ var rewriteBatches = check{
 			}
 			s.want(want...)
 		}
-		var small, large []encsession.Item
-		for i := range 2_500 {
-			small = append(small, object("number", fmt.Sprintf("%030d", i)))
-		}
-		for i := range 12 {
-			large = append(large, object("number", fmt.Sprintf("%0300000d", i)))
-			copy(large[i][11:], fmt.Sprintf("%030d", i))
-		}
-		rewrite(small)
-		rewrite(large)
+		rewrite(manyItems())
+		rewrite(largeItems())
 	},
 }
+
+// manyItems returns items for two batches and more that only their number ends.
+var manyItems = sync.OnceValue(func() (items []encsession.Item) {
+	for i := range 2_100 {
+		items = append(items, object("number", fmt.Sprintf("%030d", i)))
+	}
+	return items
+})
+
+// largeItems returns items that come to more than two batches by their size: the
+// batches double up to 8, and 7 of the items have 1 MiB.
+var largeItems = sync.OnceValue(func() (items []encsession.Item) {
+	rest := strings.Repeat("x", maxBatchBytes/7)
+	for i := range 15 {
+		items = append(items, object("number", fmt.Sprintf("%030d", i)+rest))
+	}
+	return items
+})
 
 var rewriteLeaves = check{
 	name: "rewrite-leaves",
