@@ -11,27 +11,28 @@ const (
 	chartWidth  = 800
 	margin      = 28
 	titleHeight = 100
-	barsHeight  = 34 // of the two bars of a contender
+	barHeight   = 17 // of a bar, with the space around it
 	panelRest   = 36 // of a panel, for its name
 )
 
-// svg draws the results: a panel for each size, with a scale of its own, as the bars of 16 kB would leave nothing to be
-// seen of those of 200 B. Each bar bears its number, so there are no axes of numbers.
+// svg draws the results: a panel for each size or store, with a scale of its own,
+// as the bars of 16 kB would leave nothing to be seen of those of 200 B. Each bar
+// bears its number, so there are no axes of numbers.
 func (r results) svg() ([]byte, error) {
-	panelHeight := panelRest + barsHeight*len(r.names)
-	height := titleHeight + panelHeight*len(r.writes) + margin/2
+	panelHeight := panelRest + barHeight*len(r.panels[0].columns)*len(r.inChart())
+	height := titleHeight + panelHeight*len(r.panels) + margin/2
 	theme := charts.GetTheme(charts.ThemeLight)
 	p := charts.NewPainter(charts.PainterOptions{
 		OutputFormat: charts.ChartOutputSVG, Width: chartWidth, Height: height, Theme: theme,
 	})
 	p.FilledRect(0, 0, chartWidth, height, charts.ColorWhite, charts.ColorWhite, 0) // on dark pages too
 	font := charts.FontStyle{FontSize: 14, FontColor: theme.GetTitleTextColor()}
-	p.Text("Microseconds per item: less is better", margin, 30, 0, font)
+	p.Text(r.title+": less is better", margin, 30, 0, font)
 	font.FontSize = 9
-	for i, line := range []string{r.hardware, r.software, "Each size has a scale of its own."} {
+	for i, line := range []string{r.hardware, r.software, r.note} {
 		p.Text(line, margin, 50+15*i, 0, font)
 	}
-	for i := range r.writes {
+	for i := range r.panels {
 		top := titleHeight + panelHeight*i
 		panel := p.Child(charts.PainterBoxOption(charts.NewBox(0, top, chartWidth, top+panelHeight)))
 		if err := panel.BarChart(r.panel(i)); err != nil {
@@ -41,22 +42,34 @@ func (r results) svg() ([]byte, error) {
 	return p.Bytes()
 }
 
-// panel returns the bars of the size i.
+// panel returns the bars of the panel i.
 func (r results) panel(i int) charts.BarChartOption {
-	bars := charts.NewSeriesListBar([][]float64{r.bars(r.writes[i]), r.bars(r.reads[i])})
+	var values [][]float64
+	var titles []string
+	for _, c := range r.panels[i].columns {
+		values, titles = append(values, r.bars(c)), append(titles, c.title)
+	}
+	bars := charts.NewSeriesListBar(values)
 	for s := range bars {
 		bars[s].Label.Show = charts.Ptr(true)
-		bars[s].Label.ValueFormatter = number
+		bars[s].Label.ValueFormatter = func(f float64) string {
+			if f == 0 { // not done
+				return ""
+			}
+			return number(f)
+		}
 	}
 	o := charts.NewBarChartOptionWithSeries(bars)
 	o.Horizontal = true
-	o.Title.Text = sizeName(r.writes[i].size)
+	o.Title.Text = r.panels[i].name
 	o.Padding = charts.NewBox(margin, 4, 60, 0) // on the right, for the number of the longest bar
-	o.Legend.SeriesNames = []string{"write", "read"}
+	o.Legend.SeriesNames = titles
 	o.Legend.Show = charts.Ptr(i == 0) // it holds for all
 	o.Legend.Offset = charts.OffsetRight
 	o.Legend.OverlayChart = charts.Ptr(true) // beside the name, so that it takes no room from the bars
-	o.CategoryAxis.Labels = slices.Clone(r.names)
+	for _, i := range r.inChart() {
+		o.CategoryAxis.Labels = append(o.CategoryAxis.Labels, r.names[i])
+	}
 	slices.Reverse(o.CategoryAxis.Labels)
 	o.CategoryAxis.LabelFontStyle.FontSize = 10
 	// The library measures with its own font; the one of the reader may be wider, and must not run into the bars.
@@ -68,9 +81,21 @@ func (r results) panel(i int) charts.BarChartOption {
 // bars returns a column for the chart, which draws from the bottom to the top.
 func (r results) bars(c column) []float64 {
 	var values []float64
-	for i := range r.names {
-		values = append(values, c.perItem(i))
+	for _, i := range r.inChart() {
+		values = append(values, c.micros(i))
 	}
 	slices.Reverse(values)
 	return values
+}
+
+// inChart returns who is in the chart, in the order of the table.
+func (r results) inChart() []int {
+	if r.charted != nil {
+		return r.charted
+	}
+	all := make([]int, len(r.names))
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }

@@ -15,15 +15,30 @@ import (
 	"github.com/fernet/fernet-go"
 )
 
-// A contender writes and reads items. Its clock runs during that alone.
+// A contender does some operations with items. Its clock runs during those alone.
 type contender interface {
-	// load gives the contender the items of the coming rounds, and checks that it reads what it has written. That also
-	// warms it up.
+	// load gives the contender the items of the coming rounds, and checks that it
+	// reads what it has written. That also warms it up.
 	load(ctx context.Context, items []encsession.Item) error
-	// write seals all items, into an empty session where there is one.
+	// do does the operation of a column, or returns errNotDone.
+	do(ctx context.Context, op int) (time.Duration, error)
+}
+
+// The operations without a store: to seal all items, into an empty session if
+// there is one, and to open them.
+var writeAndRead = []string{"write", "read"}
+
+// writer is a contender for these two.
+type writer interface {
 	write(ctx context.Context) (time.Duration, error)
-	// read opens all items.
 	read(ctx context.Context) (time.Duration, error)
+}
+
+func writeOrRead(ctx context.Context, w writer, op int) (time.Duration, error) {
+	if op == 0 {
+		return w.write(ctx)
+	}
+	return w.read(ctx)
 }
 
 // timed runs work on so many cores, after the garbage of whatever ran before is gone.
@@ -64,6 +79,10 @@ func (c *encrypted) load(ctx context.Context, items []encsession.Item) error {
 		return err
 	}
 	return same(items, got)
+}
+
+func (c *encrypted) do(ctx context.Context, op int) (time.Duration, error) {
+	return writeOrRead(ctx, c, op)
 }
 
 func (c *encrypted) write(ctx context.Context) (time.Duration, error) {
@@ -152,6 +171,8 @@ func (c *bare) load(_ context.Context, items []encsession.Item) error {
 	}
 	return same(items, got)
 }
+
+func (c *bare) do(ctx context.Context, op int) (time.Duration, error) { return writeOrRead(ctx, c, op) }
 
 func (c *bare) write(context.Context) (time.Duration, error) {
 	return timed(1, func() error {

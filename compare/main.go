@@ -3,12 +3,19 @@
 //
 //	go run ./compare                  # about a minute
 //	go run ./compare -svg speed.svg   # and draws it
+//	go run ./compare -stores          # through SQLite, and the servers that are named
 //	go run ./compare -h               # the other flags
 //
 // The contenders seal and open the same items: encsession over a session in memory, on all cores and on one; a bare loop
 // over fernet-go, which does the same cryptography and nothing else; AES-256-GCM of the standard library, bare too, which
 // is about what the hardware could do; and EncryptedSession of the OpenAI Agents SDK for Python over a list in memory,
 // where an interpreter that has it is found.
+//
+// With -stores, they read, add and pop through SQLite and through PostgreSQL,
+// MySQL and Redis, if ENCSESSION_POSTGRES_DSN, ENCSESSION_MYSQL_DSN and
+// ENCSESSION_REDIS_ADDR name servers, in tables and under keys of their own, which
+// are gone at the end: .ci/servers.sh and .ci/redis.sh start such servers. Python
+// goes through its own classes, SQLiteSession, SQLAlchemySession and RedisSession.
 //
 // Before the clock runs, everyone shows that it reads what it has written, and Python and Go that they read each
 // other's. An interrupt ends it. The exit status is 0, 1 for an error, or 2 for arguments that are not understood; go run
@@ -51,7 +58,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		fmt.Fprintln(stderr, "compare:", err)
 		return 2
 	}
-	if err := compare(ctx, c, stdout, stderr); err != nil {
+	if err := compare(ctx, c, getenv, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "compare:", err)
 		return 1
 	}
@@ -59,6 +66,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 }
 
 type config struct {
+	stores bool
 	svg    string
 	python string // empty: python3, where that has the SDK
 	rounds int
@@ -69,6 +77,7 @@ func parseArgs(args []string, getenv func(string) string, help io.Writer) (confi
 	var c config
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // run prints the error
+	flags.BoolVar(&c.stores, "stores", false, "measure through stores, a session of 200 items of 1 kB")
 	flags.StringVar(&c.svg, "svg", "", "draw the result, as SVG, into this `file` too")
 	flags.StringVar(&c.python, "python", getenv("ENCSESSION_PYTHON"),
 		"the Python `interpreter` that has openai-agents[encrypt]; ENCSESSION_PYTHON names it too\n"+
@@ -83,6 +92,14 @@ func parseArgs(args []string, getenv func(string) string, help io.Writer) (confi
 		flags.SetOutput(help)
 		flags.PrintDefaults()
 	}
+	if err != nil {
+		return config{}, err
+	}
+	flags.Visit(func(f *flag.Flag) {
+		if f.Name == "items" && c.stores {
+			err = errors.New("-items and -stores: through stores it is always a session of 200 items")
+		}
+	})
 	if err != nil {
 		return config{}, err
 	}
@@ -111,7 +128,7 @@ func (c config) check(rest []string) error {
 // times in a call, and take the time of the second core.
 const ballast = 64 << 20
 
-func compare(ctx context.Context, c config, stdout, stderr io.Writer) error {
+func compare(ctx context.Context, c config, getenv func(string) string, stdout, stderr io.Writer) error {
 	heap := make([]byte, ballast)
 	defer runtime.KeepAlive(heap)
 	key := encsession.GenerateKey()
@@ -122,25 +139,22 @@ func compare(ctx context.Context, c config, stdout, stderr io.Writer) error {
 	if python != nil {
 		defer python.close()
 	}
-	entries, r, err := enter(key, python)
-	if err != nil {
-		return err
+	measured, items := inMemory, fmt.Sprintf("%d items of each size", c.items)
+	if c.stores {
+		measured, items = compareStores, fmt.Sprintf("%d items of %s", history, sizeName(storeItemSize))
 	}
-	r.hardware, r.software = hardware(), software(python)
-	fmt.Fprintf(stdout, "%s\n%s\n%d items of each size, medians of %d rounds, %d MB on Go's heap besides%s\n\n",
-		r.hardware, r.software, c.items, c.rounds, ballast>>20, load())
+	hardware, software := hardware(), software(python)
+	fmt.Fprintf(stdout, "%s\n%s\n%s, medians of %d rounds, %d MB on Go's heap besides%s\n\n",
+		hardware, software, items, c.rounds, ballast>>20, load())
 	if python == nil {
 		fmt.Fprintf(stdout, "Python is left out (%v). %s\n\n", missing, howToGetPython)
 	}
-	for _, size := range sizes {
-		fmt.Fprintf(stderr, "measuring %s …\n", sizeName(size))
-		write, read, err := measure(ctx, entries, makeItems(c.items, size), c.rounds)
-		if err != nil {
-			return err
-		}
-		r.writes, r.reads = append(r.writes, write), append(r.reads, read)
+	r, err := measured(ctx, c, getenv, key, python, stdout, stderr)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(stdout, "%s\n\n%s\n", r.markdown(), notes)
+	r.hardware, r.software = hardware, software
+	fmt.Fprintln(stdout, r.text)
 	if c.svg == "" {
 		return nil
 	}
@@ -149,6 +163,24 @@ func compare(ctx context.Context, c config, stdout, stderr io.Writer) error {
 		return err
 	}
 	return os.WriteFile(c.svg, svg, 0o666)
+}
+
+// inMemory measures without a store.
+func inMemory(ctx context.Context, c config, _ func(string) string, key string, python *python, _, stderr io.Writer) (results, error) {
+	entries, r, err := enter(key, python)
+	if err != nil {
+		return results{}, err
+	}
+	for _, size := range sizes {
+		fmt.Fprintf(stderr, "measuring %s …\n", sizeName(size))
+		columns, err := measure(ctx, entries, writeAndRead, c.items, makeItems(c.items, size), c.rounds)
+		if err != nil {
+			return results{}, err
+		}
+		r.panels = append(r.panels, panel{name: sizeName(size), columns: columns})
+	}
+	r.text = r.sizes() + "\n\n" + notes
+	return r, nil
 }
 
 // notes say what one has to know to read the table.

@@ -42,38 +42,61 @@ func fixedResults() results {
 		}
 		return each
 	}
+	at := func(title string, took ...[]time.Duration) column { return column{title: title, parts: 10, took: took} }
 	return results{
 		hardware: "a <fast> machine", software: "Go & Python",
+		title: "Microseconds per item", unit: "µs per item (÷ fernet-go)", note: "Scales differ.",
 		names: []string{"encsession, 2 cores", "fernet-go alone, 1 core", "Python"},
-		ours:  []int{0}, fernet: 1, python: 2,
-		writes: []column{
-			{direction: "write", size: 200, items: 10, took: [][]time.Duration{took(10, 20, 900), took(20, 20, 20), took(200, 300, 400)}},
-			{direction: "write", size: 16000, items: 10, took: [][]time.Duration{took(500), took(1000), took(9876)}},
-		},
-		reads: []column{
-			{direction: "read", size: 200, items: 10, took: [][]time.Duration{took(10, 30), took(10, 10), took(50, 50)}},
-			{direction: "read", size: 16000, items: 10, took: [][]time.Duration{took(123), took(246), took(1230)}},
+		base:  1, ratios: []ratio{{"Python ÷ encsession, 2 cores", 2, 0}},
+		panels: []panel{
+			{"200 B", []column{
+				at("write", took(10, 20, 900), took(20, 20, 20), took(200, 300, 400)),
+				at("read", took(10, 30), took(10, 10), took(50, 50)),
+			}},
+			{"16 kB", []column{
+				at("write", took(500), took(1000), took(9876)),
+				at("read", took(123), took(246), took(1230)),
+			}},
 		},
 	}
 }
 
 func TestMarkdown(t *testing.T) {
 	require.Equal(t, strings.TrimSpace(`
-| µs per item (÷ fernet-go)    |  write 200 B |  write 16 kB |   read 200 B |   read 16 kB |
+| µs per item (÷ fernet-go)    |  write 200 B |   read 200 B |  write 16 kB |   read 16 kB |
 | ---------------------------- | ------------:| ------------:| ------------:| ------------:|
-| encsession, 2 cores          | 2.00 (1.00×) | 50.0 (0.50×) | 2.00 (2.00×) | 12.3 (0.50×) |
-| fernet-go alone, 1 core      | 2.00 (1.00×) |  100 (1.00×) | 1.00 (1.00×) | 24.6 (1.00×) |
-| Python                       | 30.0 (15.0×) |  988 (9.88×) | 5.00 (5.00×) |  123 (5.00×) |
-| Python ÷ encsession, 2 cores |        15.0× |        19.8× |        3.33× |        10.0× |
-`), fixedResults().markdown())
+| encsession, 2 cores          | 2.00 (1.00×) | 2.00 (2.00×) | 50.0 (0.50×) | 12.3 (0.50×) |
+| fernet-go alone, 1 core      | 2.00 (1.00×) | 1.00 (1.00×) |  100 (1.00×) | 24.6 (1.00×) |
+| Python                       | 30.0 (15.0×) | 5.00 (5.00×) |  988 (9.88×) |  123 (5.00×) |
+| Python ÷ encsession, 2 cores |        15.0× |        3.33× |        19.8× |        10.0× |
+`), fixedResults().sizes())
 }
 
-func TestMarkdownWithoutPython(t *testing.T) {
+func TestMarkdownByStore(t *testing.T) {
 	r := fixedResults()
-	r.names, r.python = r.names[:2], -1
-	out := r.markdown()
-	require.NotContains(t, out, "Python")
-	require.Contains(t, out, "fernet-go alone")
+	r.unit, r.base = "µs per call", -1
+	r.panels[0].columns[0].took[1] = nil // fernet-go does not write, say
+	require.Equal(t, strings.TrimSpace(`
+200 B:
+
+| µs per call                  | write |  read |
+| ---------------------------- | -----:| -----:|
+| encsession, 2 cores          |  2.00 |  2.00 |
+| fernet-go alone, 1 core      |       |  1.00 |
+| Python                       |  30.0 |  5.00 |
+| Python ÷ encsession, 2 cores | 15.0× | 3.33× |
+
+16 kB:
+
+| µs per call                  | write |  read |
+| ---------------------------- | -----:| -----:|
+| encsession, 2 cores          |  50.0 |  12.3 |
+| fernet-go alone, 1 core      |   100 |  24.6 |
+| Python                       |   988 |   123 |
+| Python ÷ encsession, 2 cores | 19.8× | 10.0× |
+`), r.stores())
+	r.panels[0].columns[0].took[2] = nil
+	require.Contains(t, r.stores(), "| Python ÷ encsession, 2 cores |       | 3.33× |")
 }
 
 func TestSVG(t *testing.T) {
@@ -140,6 +163,58 @@ func TestRunWithoutPython(t *testing.T) {
 	require.Contains(t, svgTexts(t, svg), "AES-256-GCM alone, 1 core")
 }
 
+// runStores runs the command through SQLite, and through the servers that getenv names.
+func runStores(t *testing.T, getenv func(string) string, args ...string) (stdout string, texts []string) {
+	file := filepath.Join(t.TempDir(), "stores.svg")
+	var out, problems bytes.Buffer
+	code := run(t.Context(), append([]string{"-stores", "-rounds", "2", "-svg", file}, args...), getenv, &out, &problems)
+	require.Zero(t, code, problems.String())
+	svg, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return out.String(), svgTexts(t, svg)
+}
+
+func TestRunThroughSQLiteAlone(t *testing.T) {
+	t.Setenv("PATH", "")
+	out, texts := runStores(t, noEnvironment)
+	for _, want := range []string{
+		"200 items of 1 kB, medians of 2 rounds", "Python is left out",
+		"PostgreSQL is left out: ENCSESSION_POSTGRES_DSN names no server.", "Redis is left out: ENCSESSION_REDIS_ADDR",
+		"SQLite:", "| floor, 1 core ", "| plain, 1 core ", "| encrypted, 1 core ", "| encrypted ÷ floor, 1 core ", "read 50", "add 4", "pop 1",
+	} {
+		require.Contains(t, out, want)
+	}
+	require.NotContains(t, out, "Python ÷")
+	require.Contains(t, texts, "SQLite")
+	require.NotContains(t, texts, "Redis")
+}
+
+func TestRunThroughStoresWithPython(t *testing.T) {
+	if os.Getenv("ENCSESSION_PYTHON") == "" {
+		t.Skip("ENCSESSION_PYTHON does not name an interpreter that has openai-agents[encrypt]")
+	}
+	out, texts := runStores(t, os.Getenv)
+	require.Contains(t, out, "| Python ÷ encrypted, ")
+	require.Contains(t, texts, "Python EncryptedSession")
+	for _, o := range openers {
+		if o.env == "" || os.Getenv(o.env) != "" {
+			require.Contains(t, out, o.name+":\n")
+			require.Contains(t, texts, o.name)
+		}
+	}
+}
+
+func TestRunSaysWhichStoreFails(t *testing.T) {
+	t.Setenv("PATH", "")
+	getenv := func(name string) string {
+		return map[string]string{"ENCSESSION_POSTGRES_DSN": "postgres://nobody:secret@127.0.0.1:1/none"}[name]
+	}
+	var out, problems bytes.Buffer
+	require.Equal(t, 1, run(t.Context(), []string{"-stores", "-rounds", "1"}, getenv, &out, &problems))
+	require.Contains(t, problems.String(), "compare: PostgreSQL: ")
+	require.NotContains(t, problems.String(), "secret")
+}
+
 func TestRunOnOneCore(t *testing.T) {
 	t.Setenv("PATH", "")
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
@@ -169,6 +244,7 @@ func TestRunRefuses(t *testing.T) {
 		"no number":     {[]string{"-rounds", "many"}, `invalid value "many" for flag -rounds`},
 		"no rounds":     {[]string{"-rounds", "0"}, "-rounds 0: at least one is needed"},
 		"no items":      {[]string{"-items", "-1"}, "-items -1: at least one is needed"},
+		"both":          {[]string{"-stores"}, "-items and -stores: "},
 		"argument":      {[]string{"speed.svg"}, `what is "speed.svg"? There are only flags`},
 		"no such place": {[]string{"-svg", filepath.Join(t.TempDir(), "missing", "speed.svg")}, "there is no such folder"},
 	} {

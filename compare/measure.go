@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -24,30 +25,34 @@ func enter(key string, python *python) ([]entry, results, error) {
 		return nil, results{}, err
 	}
 	var entries []entry
-	r := results{python: -1}
+	r := results{title: "Microseconds per item", unit: "µs per item (÷ fernet-go)", note: "Each size has a scale of its own."}
 	add := func(name string, c contender) (index int) {
 		entries, r.names = append(entries, entry{name, c}), append(r.names, name)
 		return len(entries) - 1
 	}
+	var ours []int
 	for _, cores := range slices.Compact([]int{runtime.GOMAXPROCS(0), 1}) {
 		session, err := newEncrypted(cores, parsed)
 		if err != nil {
 			return nil, results{}, err
 		}
-		r.ours = append(r.ours, add("encsession, "+coreCount(cores), session))
+		ours = append(ours, add("encsession, "+coreCount(cores), session))
 	}
 	fernet, err := newFernet()
 	if err != nil {
 		return nil, results{}, err
 	}
-	r.fernet = add("fernet-go alone, 1 core", fernet)
+	r.base = add("fernet-go alone, 1 core", fernet)
 	gcm, err := newAESGCM()
 	if err != nil {
 		return nil, results{}, err
 	}
 	add("AES-256-GCM alone, 1 core", gcm)
 	if python != nil {
-		r.python = add("Python EncryptedSession", python)
+		index := add("Python EncryptedSession", python)
+		for _, i := range ours {
+			r.ratios = append(r.ratios, ratio{"Python ÷ " + r.names[i], index, i})
+		}
 	}
 	return entries, r, nil
 }
@@ -59,71 +64,74 @@ func coreCount(cores int) string {
 	return fmt.Sprintf("%d cores", cores)
 }
 
-// column is what the contenders took for one direction and size.
+// column says how long the contenders took for one operation.
 type column struct {
-	direction string
-	size      int
-	items     int
-	took      [][]time.Duration // by contender and round
+	title string
+	parts int               // what a time is divided by: the items of a call, or 1
+	took  [][]time.Duration // by contender and round; none for who does not do it
 }
 
-// measure lets every contender write and read the items once per round, in an order of chance: who always runs behind
-// Python would always find the processors asleep.
-func measure(ctx context.Context, entries []entry, items []encsession.Item, rounds int) (write, read column, err error) {
+// errNotDone is the error of a contender that has no such operation.
+var errNotDone = errors.New("not done by this contender")
+
+// measure lets every contender do every operation once per round, in an order of
+// chance: who always runs behind Python would always find the processors asleep.
+func measure(ctx context.Context, entries []entry, titles []string, parts int, items []encsession.Item, rounds int) ([]column, error) {
 	for _, e := range entries {
 		if err := e.load(ctx, items); err != nil {
-			return column{}, column{}, fmt.Errorf("%s: %w", e.name, err)
+			return nil, fmt.Errorf("%s: %w", e.name, err)
 		}
 	}
-	write = column{direction: "write", size: len(items[0]), items: len(items), took: make([][]time.Duration, len(entries))}
-	read = column{direction: "read", size: len(items[0]), items: len(items), took: make([][]time.Duration, len(entries))}
+	columns := make([]column, len(titles))
+	for i, title := range titles {
+		columns[i] = column{title: title, parts: parts, took: make([][]time.Duration, len(entries))}
+	}
 	for range rounds {
 		for _, i := range rand.Perm(len(entries)) {
-			if err := takeTurn(ctx, entries[i], &write.took[i], &read.took[i]); err != nil {
-				return column{}, column{}, fmt.Errorf("%s: %w", entries[i].name, err)
+			for op, c := range columns {
+				took, err := warm(ctx, op, entries[i].do)
+				if errors.Is(err, errNotDone) {
+					continue
+				}
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", entries[i].name, err)
+				}
+				c.took[i] = append(c.took[i], took)
 			}
 		}
 	}
-	return write, read, nil
+	return columns, nil
 }
 
-// takeTurn lets a contender write and read.
-func takeTurn(ctx context.Context, c contender, write, read *[]time.Duration) error {
-	took, err := warm(ctx, c.write)
-	if err != nil {
-		return err
-	}
-	*write = append(*write, took)
-	if took, err = warm(ctx, c.read); err != nil {
-		return err
-	}
-	*read = append(*read, took)
-	return nil
-}
-
-// warm does the work twice, and returns how long it took the second time. Who has slept while others had their turn wakes
-// up first: in a virtual machine it may take milliseconds until a second processor works, as long as the work itself.
-func warm(ctx context.Context, work func(context.Context) (time.Duration, error)) (time.Duration, error) {
+// warm does the work twice, and returns how long it took the second time. Who has
+// slept while others had their turn wakes up first: in a virtual machine it may
+// take milliseconds until a second processor works, as long as the work itself.
+func warm(ctx context.Context, op int, do func(context.Context, int) (time.Duration, error)) (time.Duration, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	if _, err := work(ctx); err != nil {
+	if _, err := do(ctx, op); err != nil {
 		return 0, err
 	}
-	return work(ctx)
+	return do(ctx, op)
 }
 
-// perItem returns how many microseconds a contender took for an item: the median over the rounds.
-func (c column) perItem(contender int) float64 {
+// done reports whether a contender has done the operation.
+func (c column) done(contender int) bool { return len(c.took[contender]) > 0 }
+
+// micros returns how many microseconds a contender took for a part: the median
+// over the rounds.
+func (c column) micros(contender int) float64 {
 	each := make([]float64, len(c.took[contender]))
 	for round, took := range c.took[contender] {
-		each[round] = float64(took) / float64(time.Microsecond) / float64(c.items)
+		each[round] = float64(took) / float64(time.Microsecond) / float64(c.parts)
 	}
 	return median(each)
 }
 
-// ratio returns how many times as long as another one a contender took: the median of the ratios of the rounds, which
-// is steadier than the ratio of the medians where the machine gets slower and faster.
+// ratio returns how many times as long as another one a contender took: the
+// median of the ratios of the rounds. That is steadier than the ratio of the
+// medians if the machine gets slower and faster.
 func (c column) ratio(contender, other int) float64 {
 	each := make([]float64, len(c.took[contender]))
 	for round, took := range c.took[contender] {
@@ -132,8 +140,12 @@ func (c column) ratio(contender, other int) float64 {
 	return median(each)
 }
 
+// median returns 0 if there are no values.
 func median(values []float64) float64 {
-	slices.Sort(values)
 	n := len(values)
+	if n == 0 {
+		return 0
+	}
+	slices.Sort(values)
 	return (values[(n-1)/2] + values[n/2]) / 2
 }

@@ -36,8 +36,9 @@ func findPython(ctx context.Context, interpreter, key string) (p *python, missin
 
 // python is the contender in Python, which runs in a process of its own and waits for requests.
 type python struct {
-	versions string // of Python, openai-agents and cryptography
-	key      string // of the session
+	versions string       // of Python, openai-agents and cryptography
+	key      string       // of the session
+	store    *pythonStore // nil for a list in memory
 
 	command  *exec.Cmd
 	requests *json.Encoder
@@ -131,7 +132,7 @@ func (p *python) load(ctx context.Context, items []encsession.Item) error {
 	}
 	err = p.ask(ctx, map[string]any{
 		"op": "load", "session_id": sessionID, "key": p.key, "ttl": int(day.Seconds()),
-		"items": texts(items), "sealed": texts(sealed),
+		"items": texts(items), "sealed": texts(sealed), "store": p.store,
 	}, &struct{}{})
 	if err != nil {
 		return err
@@ -168,12 +169,21 @@ func texts(items []encsession.Item) []string {
 	return s
 }
 
-func (p *python) write(ctx context.Context) (time.Duration, error) { return p.timed(ctx, "write") }
+func (p *python) do(ctx context.Context, op int) (time.Duration, error) {
+	return writeOrRead(ctx, p, op)
+}
 
-func (p *python) read(ctx context.Context) (time.Duration, error) { return p.timed(ctx, "read") }
+func (p *python) write(ctx context.Context) (time.Duration, error) {
+	return p.clock(ctx, map[string]any{"op": "write"})
+}
 
-func (p *python) timed(ctx context.Context, op string) (time.Duration, error) {
+func (p *python) read(ctx context.Context) (time.Duration, error) {
+	return p.clock(ctx, map[string]any{"op": "get", "limit": nil})
+}
+
+// clock sends a request, and returns how long it took by Python's clock.
+func (p *python) clock(ctx context.Context, request map[string]any) (time.Duration, error) {
 	var answer struct{ Seconds float64 }
-	err := p.ask(ctx, map[string]any{"op": op}, &answer)
+	err := p.ask(ctx, request, &answer)
 	return time.Duration(answer.Seconds * float64(time.Second)), err
 }

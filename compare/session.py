@@ -1,4 +1,4 @@
-"""The contender in Python: EncryptedSession over a session that is a list in memory.
+"""The contender in Python: EncryptedSession over a list in memory, or over a session class of the SDK.
 
 Go starts this script and sends it requests, a line of JSON each; each is answered by a line of JSON. The clock runs
 during the calls of the session alone: not while JSON from Go is read, and not while garbage of before is collected.
@@ -37,13 +37,31 @@ class ListSession(SessionABC):
         self.items.clear()
 
 
+def open_store(session_id, store):
+    if store is None:
+        return ListSession(session_id)
+    # Imported here, for they need more than the SDK itself.
+    if store["class"] == "SQLiteSession":
+        from agents import SQLiteSession
+
+        return SQLiteSession(session_id, store["url"], **store["options"])
+    if store["class"] == "SQLAlchemySession":
+        from agents.extensions.memory import SQLAlchemySession
+
+        return SQLAlchemySession.from_url(session_id, url=store["url"], create_tables=True, **store["options"])
+    from agents.extensions.memory import RedisSession
+
+    return RedisSession.from_url(session_id, url=store["url"], **store["options"])
+
+
 class Contender:
-    async def load(self, session_id, key, ttl, items, sealed):
+    async def load(self, session_id, key, ttl, items, sealed, store):
         """Takes the items, and checks that it reads those that Go has sealed."""
-        self.store = ListSession(session_id)
+        self.store = open_store(session_id, store)
         self.session = EncryptedSession(session_id, self.store, key, ttl)
         self.items = [json.loads(item) for item in items]
-        self.store.items = [json.loads(item) for item in sealed]
+        await self.store.clear_session()
+        await self.store.add_items([json.loads(item) for item in sealed])
         if await self.session.get_items() != self.items:
             raise ValueError("Python does not read what Go has sealed")
         return {}
@@ -55,17 +73,34 @@ class Contender:
         await self.session.add_items(self.items)
         return {"seconds": time.perf_counter() - start}
 
-    async def read(self):
+    async def get(self, limit):
         gc.collect()
         start = time.perf_counter()
-        items = await self.session.get_items()
+        items = await self.session.get_items(limit)
         seconds = time.perf_counter() - start
-        if len(items) != len(self.items):
+        if items != self.items[-(limit or 0) :]:
             raise ValueError("Python does not read what it has written")
         return {"seconds": seconds}
 
+    async def add(self, count):
+        gc.collect()
+        start = time.perf_counter()
+        await self.session.add_items(self.items[:count])
+        seconds = time.perf_counter() - start
+        for _ in range(count):
+            await self.session.pop_item()
+        return {"seconds": seconds}
+
+    async def pop(self):
+        gc.collect()
+        start = time.perf_counter()
+        item = await self.session.pop_item()
+        seconds = time.perf_counter() - start
+        await self.session.add_items([item])
+        return {"seconds": seconds}
+
     async def stored(self):
-        return {"stored": [json.dumps(item) for item in self.store.items]}
+        return {"stored": [json.dumps(item) for item in await self.store.get_items()]}
 
 
 def answer(values):
