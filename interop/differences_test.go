@@ -15,7 +15,7 @@ import (
 
 // difference is a behaviour in which Python and encsession differ, on a database with nothing in it.
 type difference struct {
-	behaviour string // as the README lists it
+	behaviour string // as docs/compatibility.md lists it
 	show      func(t *testing.T, s stage)
 }
 
@@ -254,7 +254,7 @@ var differences = []difference{
 	}},
 }
 
-// TestDifferences shows each difference that the README lists, for each pair.
+// TestDifferences shows each difference that docs/compatibility.md lists, for each pair.
 func TestDifferences(t *testing.T) {
 	p := startPython(t)
 	for _, pair := range pairs {
@@ -275,11 +275,11 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// TestREADMEListsDifferences compares the README's list with what is shown.
-func TestREADMEListsDifferences(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+// TestDocumentListsDifferences compares docs/compatibility.md with the tests.
+func TestDocumentListsDifferences(t *testing.T) {
+	document, err := os.ReadFile("../docs/compatibility.md")
 	require.NoError(t, err)
-	_, table, found := bytes.Cut(readme, []byte("| behaviour | Python | encsession | why |\n|---|---|---|---|\n"))
+	_, table, found := bytes.Cut(document, []byte("| behaviour | Python | encsession | why |\n|---|---|---|---|\n"))
 	require.True(t, found)
 	table, _, _ = bytes.Cut(table, []byte("\n\n"))
 	var listed, shown []string
@@ -293,9 +293,10 @@ func TestREADMEListsDifferences(t *testing.T) {
 	require.Equal(t, shown, listed)
 }
 
-// TestREADMENamesVersions compares the README with requirements.txt, whose last line for a package is for later Pythons.
-func TestREADMENamesVersions(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+// TestDocumentNamesVersions compares docs/compatibility.md with requirements.txt,
+// whose last line for a package is for later Pythons.
+func TestDocumentNamesVersions(t *testing.T) {
+	document, err := os.ReadFile("../docs/compatibility.md")
 	require.NoError(t, err)
 	requirements, err := os.ReadFile("requirements.txt")
 	require.NoError(t, err)
@@ -309,6 +310,6 @@ func TestREADMENamesVersions(t *testing.T) {
 		"openai-agents": "`openai-agents` ", "cryptography": "cryptography ", "sqlalchemy": "SQLAlchemy ", "redis": "redis-py ",
 	} {
 		require.NotEmpty(t, versions[name])
-		require.Contains(t, string(readme), text+versions[name])
+		require.Contains(t, string(document), text+versions[name])
 	}
 }

@@ -48,7 +48,7 @@ func TestGeneratedItemsGoBothWays(t *testing.T) {
 }
 
 // TestDeepItemsGoBothWays looks for the deepest item that Python takes, which its versions differ in, and has it go both
-// ways. Beyond that, Python cannot read a session at all: the README says so.
+// ways. Beyond that, Python cannot read a session at all: docs/compatibility.md says so.
 func TestDeepItemsGoBothWays(t *testing.T) {
 	p := startPython(t)
 	d := fresh(t, p, pairs[0])

@@ -20,12 +20,8 @@ func showLine(w io.Writer, who, what string) {
 	}
 }
 
-// sayWhere says how to look at the file.
-func sayWhere(w io.Writer, folder string) {
-	show.Heading(w, "4. Look for yourself")
-	fmt.Fprintln(w, "The file stays until you remove its folder. With the sqlite3 program:")
-	fmt.Fprintf(w, "\n    cd %s\n    sqlite3 %s 'select * from agent_messages limit 3'\n", folder, databaseName)
-}
+// rowsShown is how many rows leave room for the rest on one screen.
+const rowsShown = 10
 
 // cellWidth is how many columns an item may take, so that a row fits into 120.
 const cellWidth = 38
