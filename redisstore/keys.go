@@ -9,7 +9,9 @@ const (
 	messagesSuffix = ":messages"
 	counterSuffix  = ":counter"
 
-	sessionIDField = "session_id" // of the hash
+	sessionIDField = "session_id" // these are fields of the hash
+	createdAtField = "created_at" // in Unix seconds
+	updatedAtField = "updated_at" // likewise
 )
 
 // naming makes keys of session IDs, and IDs of keys.
@@ -21,6 +23,10 @@ type naming struct {
 // keys are those of one session. No key of one ID is a key of another ID, nor has one ID the same key twice: check
 // refuses the IDs with which it would.
 type keys struct{ hash, messages, counter string }
+
+// unused returns a key that holds nothing: the counter of an ID that check
+// refuses. Python does not write counters either.
+func (k keys) unused() string { return k.messages + counterSuffix }
 
 func (n naming) keys(id string) keys {
 	hash := n.prefix + ":" + id

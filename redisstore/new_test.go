@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -85,9 +86,9 @@ func TestNothingPanics(t *testing.T) {
 		_ = s.SessionID()
 	}
 	for _, s := range []*Store{noStore, {}} {
-		for id, err := range s.SessionIDs(t.Context()) {
-			require.Empty(t, id)
-			require.ErrorContains(t, err, "redisstore: SessionIDs: this Store was not made by New")
+		for info, err := range s.Sessions(t.Context()) {
+			require.Zero(t, info)
+			require.ErrorContains(t, err, "redisstore: Sessions: this Store was not made by New")
 		}
 	}
 }
@@ -103,6 +104,8 @@ func TestRefusedArguments(t *testing.T) {
 		require.EqualError(t, err, "redisstore: AddItems: item 1: it is not JSON in valid UTF-8")
 	}
 	require.NoError(t, s.AddItems(t.Context()))
+	err = s.AddItems(t.Context(), slices.Repeat([]Item{good}, maxItems+1)...)
+	require.EqualError(t, err, "redisstore: AddItems: 1000001 items at a time are too many: add at most 1000000")
 }
 
 // TestContextIsDone: nothing is sent.
@@ -119,7 +122,7 @@ func TestContextIsDone(t *testing.T) {
 		require.ErrorContains(t, err, "redisstore: "+method+": ")
 		require.ErrorIs(t, do(late, store.Session("s")), context.DeadlineExceeded)
 	}
-	for _, err := range store.SessionIDs(cancelled) {
+	for _, err := range store.Sessions(cancelled) {
 		require.ErrorIs(t, err, context.Canceled)
 	}
 }
