@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"unicode/utf8"
+
+	"github.com/encsession/encsession"
 )
 
 // Session is a handle on one session of a Store. It implements Session and Rewriter of package encsession.
@@ -176,4 +178,7 @@ func (s *Session) clearSession(ctx context.Context) error {
 
 var errNotJSON = errors.New("it is not JSON in valid UTF-8")
 
-func isJSON(data []byte) bool { return json.Valid(data) && utf8.Valid(data) }
+// isJSON asks the fast check for objects first, which nearly all items are.
+func isJSON(data []byte) bool {
+	return encsession.ValidItem(data) || json.Valid(data) && utf8.Valid(data)
+}
