@@ -71,6 +71,14 @@ func (b backend) dsn(t testing.TB) string {
 	return dsn
 }
 
+// withParameter adds a parameter to a DSN.
+func withParameter(dsn, parameter string) string {
+	if strings.Contains(dsn, "?") {
+		return dsn + "&" + parameter
+	}
+	return dsn + "?" + parameter
+}
+
 func (b backend) open(t testing.TB, dsn string) *sql.DB {
 	db, err := sql.Open(b.driver, dsn)
 	require.NoError(t, err)
