@@ -37,8 +37,18 @@ var backends = []backend{
 	{name: "mysql", dialect: MySQL, driver: "mysql", dsnEnv: "ENCSESSION_MYSQL_DSN"},
 }
 
+// moreBackends are what the conformance suite runs on too: what differs from a backend in what the suite looks at.
+var moreBackends = []backend{
+	{name: "postgres18", dialect: PostgreSQL, driver: "pgx", dsnEnv: "ENCSESSION_POSTGRES18_DSN"},
+	{name: "pgbouncer", dialect: PostgreSQL, driver: "pgx", dsnEnv: "ENCSESSION_PGBOUNCER_DSN"},
+}
+
 // onEach runs a test on each backend of these dialects, or on all.
 func onEach(t *testing.T, f func(t *testing.T, b backend), dialects ...Dialect) {
+	onEachOf(t, backends, f, dialects...)
+}
+
+func onEachOf(t *testing.T, backends []backend, f func(t *testing.T, b backend), dialects ...Dialect) {
 	for _, b := range backends {
 		if len(dialects) > 0 && !contains(dialects, b.dialect) {
 			continue
