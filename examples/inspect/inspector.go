@@ -62,13 +62,13 @@ func (i *inspector) all(ctx context.Context, d *Document, doing string) error {
 	}
 	progress := newProgress(i.stderr, doing, total)
 	defer progress.finish()
-	for sessionID, err := range i.store.SessionIDs(ctx) {
+	for info, err := range i.store.Sessions(ctx) {
 		if err != nil {
 			return err
 		}
-		session, err := i.session(ctx, sessionID, d.Operation)
+		session, err := i.session(ctx, info.ID, d.Operation)
 		if err != nil {
-			return fmt.Errorf("session %q: %w", sessionID, err)
+			return fmt.Errorf("session %q: %w", info.ID, err)
 		}
 		i.record(d, session)
 		progress.step()
@@ -81,7 +81,7 @@ func (i *inspector) all(ctx context.Context, d *Document, doing string) error {
 
 func (i *inspector) countSessions(ctx context.Context) (int, error) {
 	n := 0
-	for _, err := range i.store.SessionIDs(ctx) {
+	for _, err := range i.store.Sessions(ctx) {
 		if err != nil {
 			return 0, err
 		}

@@ -10,7 +10,7 @@ import (
 
 // store is what is needed of a database.
 type store interface {
-	SessionIDs(context.Context) iter.Seq2[string, error]
+	Sessions(context.Context) iter.Seq2[encsession.SessionInfo, error]
 	Session(sessionID string) encsession.Session
 	Close() error
 }
@@ -22,7 +22,7 @@ type storeOf[S encsession.Session] struct {
 }
 
 type typedStore[S encsession.Session] interface {
-	SessionIDs(context.Context) iter.Seq2[string, error]
+	Sessions(context.Context) iter.Seq2[encsession.SessionInfo, error]
 	Session(sessionID string) S
 }
 

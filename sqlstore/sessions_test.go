@@ -6,16 +6,19 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
 )
 
 func sessionIDs(t testing.TB, s *Store) []string {
 	t.Helper()
 	ids := []string{}
-	for id, err := range s.SessionIDs(t.Context()) {
+	for info, err := range s.Sessions(t.Context()) {
 		require.NoError(t, err)
-		ids = append(ids, id)
+		ids = append(ids, info.ID)
 	}
 	return ids
 }
@@ -35,7 +38,7 @@ func (f *fixture) insertSessions(t testing.TB, n int) (ids []string) {
 	return ids
 }
 
-func TestSessionIDs(t *testing.T) {
+func TestSessions(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
 			f := newFixture(t, b, by)
@@ -53,17 +56,17 @@ func TestSessionIDs(t *testing.T) {
 	})
 }
 
-// TestSessionIDsThatShareARow lists IDs that a collation takes for equal, each once.
-func TestSessionIDsThatShareARow(t *testing.T) {
+// TestSessionsThatShareARow lists IDs that a collation takes for equal, each once.
+func TestSessionsThatShareARow(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range inconsiderate[b.dialect] {
 			f := newFixture(t, b, by)
-			want := f.insertSessions(t, 1500)
-			for i := range 1100 { // more than a query gives
+			want := f.insertSessions(t, 300)
+			for i := range 220 { // more than a query gives
 				id := fmt.Sprintf("SESSION-%06d", i)
 				want = append(want, id)
 			}
-			for _, id := range want[1500:] {
+			for _, id := range want[300:] {
 				add(t, f.Session(id), numbered(1, 2)...)
 			}
 			require.ElementsMatch(t, want, sessionIDs(t, f.Store))
@@ -71,17 +74,17 @@ func TestSessionIDsThatShareARow(t *testing.T) {
 	})
 }
 
-// TestSessionIDsOnOneConnection uses the store in the body of the loop, and leaves the loop early.
-func TestSessionIDsOnOneConnection(t *testing.T) {
+// TestSessionsOnOneConnection uses the store in the body of the loop, and leaves the loop early.
+func TestSessionsOnOneConnection(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
 		f.db.SetMaxOpenConns(1)
 		f.insertSessions(t, 10)
 		seen := 0
-		for id, err := range f.SessionIDs(t.Context()) {
+		for info, err := range f.Sessions(t.Context()) {
 			require.NoError(t, err)
-			add(t, f.Session(id), numbered(1, 1)...)
-			require.NoError(t, f.Session(id).ClearSession(t.Context()))
+			add(t, f.Session(info.ID), numbered(1, 1)...)
+			require.NoError(t, f.Session(info.ID).ClearSession(t.Context()))
 			if seen++; seen == 7 {
 				break
 			}
@@ -91,38 +94,38 @@ func TestSessionIDsOnOneConnection(t *testing.T) {
 	})
 }
 
-func TestSessionIDsErrors(t *testing.T) {
+func TestSessionsErrors(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
-		f.insertSessions(t, 2500)
+		f.insertSessions(t, 500)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		seen, failed := 0, 0
-		for id, err := range f.SessionIDs(ctx) {
+		for info, err := range f.Sessions(ctx) {
 			if err != nil {
 				failed++
-				require.Empty(t, id)
+				require.Zero(t, info)
 				require.ErrorIs(t, err, context.Canceled)
-				require.ErrorContains(t, err, "sqlstore: SessionIDs: ")
+				require.ErrorContains(t, err, "sqlstore: Sessions: ")
 				continue
 			}
 			seen++
 			cancel()
 		}
-		require.Equal(t, idsPerQuery, seen)
+		require.Equal(t, sessionsPerQuery, seen)
 		require.Equal(t, 1, failed)
 	})
 }
 
-// TestSessionIDsMemory measures what is in use while 100,000 IDs pass. It does not run beside other tests.
-func TestSessionIDsMemory(t *testing.T) {
+// TestSessionsMemory measures what is in use while 100,000 IDs pass. It does not run beside other tests.
+func TestSessionsMemory(t *testing.T) {
 	const n = 100_000
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			f := newFixture(t, b, ours)
 			f.insertSessions(t, n)
 			before, most, seen := heap(), uint64(0), 0
-			for _, err := range f.SessionIDs(t.Context()) {
+			for _, err := range f.Sessions(t.Context()) {
 				require.NoError(t, err)
 				if seen++; seen%10_000 == 500 {
 					most = max(most, heap())
@@ -141,4 +144,37 @@ func heap() uint64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
+}
+
+// TestSessionTimes compares what Sessions gives to what other clients have written.
+func TestSessionTimes(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
+			f := newFixture(t, b, by)
+			start := time.Now().Add(-2 * time.Second)
+			add(t, f.Session("new"), numbered(1, 1)...)
+			f.exec(t, "INSERT INTO {sessions} (session_id, created_at, updated_at) VALUES ('old', '2020-01-02 03:04:05', '2021-06-07 08:09:10')")
+			store := f.Store
+			if b.dialect != SQLite { // whose times are those of UTC in any case
+				store = f.in(t, map[Dialect]string{PostgreSQL: "timezone=UTC", MySQL: "time_zone=%27%2B00:00%27"}[b.dialect])
+			}
+			if b.dialect == MySQL {
+				f.exec(t, "DELETE FROM {sessions} WHERE session_id = 'old'")
+				_, err := store.db.Exec(f.tables.fill("INSERT INTO {sessions} (session_id, created_at, updated_at) VALUES ('old', '2020-01-02 03:04:05', '2021-06-07 08:09:10')"))
+				require.NoError(t, err)
+			}
+			found := map[string]encsession.SessionInfo{}
+			for info, err := range store.Sessions(t.Context()) {
+				require.NoError(t, err)
+				found[info.ID] = info
+			}
+			require.Len(t, found, 2)
+			require.Equal(t, encsession.SessionInfo{
+				ID: "old", CreatedAt: time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC), UpdatedAt: time.Date(2021, 6, 7, 8, 9, 10, 0, time.UTC),
+			}, found["old"])
+			for _, at := range []time.Time{found["new"].CreatedAt, found["new"].UpdatedAt} {
+				require.WithinRange(t, at, start, time.Now().Add(2*time.Second))
+			}
+		}
+	})
 }
