@@ -19,22 +19,33 @@
 //	PostgreSQL  github.com/jackc/pgx/v5/stdlib  "postgres://user:password@host/database"
 //	MySQL       github.com/go-sql-driver/mysql  "user:password@tcp(host:3306)/database"
 //
-// A DSN needs no parameters. MariaDB goes by the dialect [MySQL], and the connection's character set must be
-// utf8mb4, which is what that driver uses unless it is told otherwise.
+// A DSN needs no parameters, unless it is named here. MariaDB goes by the dialect
+// [MySQL].
+//
+//	PgBouncer in transaction mode    default_query_exec_mode=exec (or cache_describe)
+//	PostgreSQL, not in UTF-8         client_encoding=UTF8
+//	MySQL, another character set     charset=utf8mb4
+//	mattn/go-sqlite3                 _synchronous=FULL, so that a power loss costs nothing
+//
+// Each statement checks the character set of its connection, as a connection that
+// changes text could make two session IDs one. If it is another one, or if a pooler
+// keeps no prepared statements, the call returns errors.ErrUnsupported and names
+// the parameter.
 //
 // # Order and time
 //
-// The column created_at is left to its default, as Python leaves it. In PostgreSQL and MySQL messages are
-// ordered by created_at, then id, as Python's SQLAlchemySession orders them; in SQLite by id, as its
-// SQLiteSession does, unless the tables are those of a SQLAlchemySession. So Go and Python see one order,
-// whoever has written an item.
+// The column created_at is left to its default, as Python leaves it. In PostgreSQL
+// and MySQL messages are ordered by created_at, then id, as Python's
+// SQLAlchemySession orders them. In SQLite they are ordered by id, as its
+// SQLiteSession does, unless the index says that the tables are those of a
+// SQLAlchemySession. So Go and Python see one order, whoever has written an item.
 //
-// Writers of one session wait for one another: a batch is never mixed with another one, and what is added after
-// another AddItems has returned comes after its items. Where two calls overlap, either may come first:
-// PostgreSQL gives a transaction the time of its beginning, which may be before that of a transaction it has
-// waited for. Where the server's clock is set back, new items sort before older ones, until it has caught up,
-// in Python too; PostgreSQL stores local time, so that this happens every autumn unless its time zone is UTC
-// and every client leaves it at that.
+// Writers of one session wait for one another: a batch is never mixed with another
+// one, and comes after all that the session holds. If the newest message is ahead
+// of the clock, because its client has another time zone or the clock was set back,
+// a new one copies its time. Python does not do this: what it adds then sorts
+// before. Give all clients one time zone, best UTC. PostgreSQL stores local time,
+// so that Python's order breaks every autumn in any zone with daylight saving.
 //
 // # Isolation
 //
@@ -60,8 +71,30 @@
 // which belongs to the connection, overwrites them; VACUUM rebuilds the file without what was deleted before,
 // and "PRAGMA wal_checkpoint(TRUNCATE)" empties the -wal file. None of this reaches copies and backups.
 //
+// By the default of synchronous, a power loss costs nothing with
+// modernc.org/sqlite (FULL). With mattn/go-sqlite3 (NORMAL) it can cost the newest
+// items, but never the file.
+//
+// File systems of networks cannot have WAL: [WithoutWAL] leaves the mode as it is.
+//
+// The database of an AdvancedSQLiteSession of Python is refused: that class shows
+// only messages that are in a table of its own.
+//
 // # Servers
 //
-// Transactions that a server ends because of a deadlock, a serialisation failure or a lock that was not to be
-// had are tried again, a bounded number of times. Tables must be in a storage engine with transactions.
+// Calls are tried again after these errors, for half a minute at most. They have
+// changed nothing.
+//
+//	a deadlock, a serialisation failure     PostgreSQL 40001, 40P01; MySQL 1213, 1020   19 more times
+//	a locked file                           SQLite BUSY, LOCKED                         19 more times
+//	a connection that has long been broken  driver.ErrBadConn                           19 more times
+//	a lock timeout of the server            PostgreSQL 55P03; MySQL 1205                twice more
+//	a column whose type has changed         PostgreSQL 0A000                            once more
+//
+// A statement timeout is the error of the call. If a trigger or a rule swallows
+// rows, AddItems and ClearSession return an error and change nothing.
+//
+// Tables must be in a storage engine with transactions. MySQL may keep a binary log
+// in any format. [WithSchema] names the schema of the tables, which a pooler does
+// not pass on.
 package sqlstore

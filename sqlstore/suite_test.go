@@ -35,7 +35,7 @@ func TestSuite(t *testing.T) {
 					store := f.Store
 					sessiontest.Run(t, func(t *testing.T, sessionID string) encsession.Session {
 						return store.Session(sessionID)
-					}, sessiontest.WithSessions(f.Sessions), sessiontest.WithReopen(func(t *testing.T) {
+					}, sessiontest.WithSessions(f.Sessions), sessiontest.WithReopen(func(*testing.T) {
 						if store != f.Store {
 							require.NoError(t, store.db.Close())
 						}
