@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+)
+
+// escape returns JSON that is safe to print: the same JSON with escapes for
+// what is not graphic, such as control characters, which steer a terminal, and
+// the invisible ones that turn the direction of text round. The runes of keep
+// stay. In JSON without white space between its tokens, such runes stand in
+// strings only, where escapes are allowed.
+func escape(s string, keep ...rune) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case unicode.IsGraphic(r) || slices.Contains(keep, r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// name returns a session ID as it is, or quoted with escapes if it could be
+// misread.
+func name(sessionID string) string {
+	quoted := strconv.Quote(sessionID)
+	if quoted != `"`+sessionID+`"` || sessionID == "" || strings.TrimSpace(sessionID) != sessionID {
+		return quoted
+	}
+	return sessionID
+}
