@@ -113,7 +113,7 @@ func (a *app) change(cmd *cobra.Command, c change) error {
 	}
 	untraced := t.write(outcome, count, err)
 
-	if r.output == nil && (summary.Sessions > 0 || err == nil) {
+	if r.output == nil {
 		r.output = r.finish(line, footer{}, func(w io.Writer) { changeNotes(w, c, a.flags.dryRun, line) })
 	}
 	switch {

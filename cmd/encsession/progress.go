@@ -18,7 +18,7 @@ import (
 type progress struct {
 	w     io.Writer
 	doing []string // of each pass; the last of them counts for all that follow
-	total int // 0 if nobody has counted
+	total int      // 0 if nobody has counted
 	bar   *progressbar.ProgressBar
 	pass  int // counts from 0
 	count int

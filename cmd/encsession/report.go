@@ -100,6 +100,9 @@ func (r *report) finish(line summaryLine, last footer, notes func(io.Writer)) er
 	if r.flags.json {
 		return writeLine(r.stdout, line)
 	}
+	if line.Outcome == "failed" && line.Sessions == 0 {
+		return nil // the error says it all
+	}
 	if last.row != nil {
 		if err := r.pages.print(last.title, last.row); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 
 	"github.com/encsession/encsession"
 	"github.com/spf13/cobra"
@@ -56,12 +57,13 @@ func (a *app) rootCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(flagError)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", width)))
 	root.SetHelpCommand(&cobra.Command{
 		Use:   "help [command]",
 		Short: "Show the help of a command",
 		RunE: func(_ *cobra.Command, args []string) error {
 			found, _, err := root.Find(args)
-			if err != nil || found == nil {
+			if err != nil || found == nil || found == root && len(args) > 0 {
 				return errors.New("there is no such command: encsession help shows them")
 			}
 			found.InitDefaultHelpFlag()
