@@ -3,6 +3,7 @@ module github.com/encsession/encsession/cmd/encsession
 go 1.26.0
 
 require (
+	github.com/creack/pty v1.1.24
 	github.com/encsession/encsession v0.0.0
 	github.com/encsession/encsession/redisstore v0.0.0
 	github.com/encsession/encsession/sqlstore v0.0.0

@@ -22,6 +22,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -76,7 +77,8 @@ func run(ctx context.Context, args []string, lookup environment, stdin io.Reader
 	if err == nil {
 		return a.code
 	}
-	fmt.Fprintln(stderr, "encsession:", escape(err.Error(), '\n'))
+	text := strings.ReplaceAll(err.Error(), "\t", "  ") // pgx puts them at the beginning of lines
+	fmt.Fprintln(stderr, "encsession:", escape(text, '\n'))
 	if coded, ok := errors.AsType[exitCode](err); ok {
 		return coded.code
 	}

@@ -100,7 +100,7 @@ func (r *report) finish(line summaryLine, last footer, notes func(io.Writer)) er
 	if r.flags.json {
 		return writeLine(r.stdout, line)
 	}
-	if line.Outcome == "failed" && line.Sessions == 0 {
+	if line.Sessions == 0 && (line.Outcome == "failed" || line.Outcome == "interrupted") {
 		return nil // the error says it all
 	}
 	if last.row != nil {
