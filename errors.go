@@ -34,8 +34,9 @@ var (
 	// ErrMalformed is the reason for stored bytes that cannot be an item under
 	// any key: not a JSON object, an envelope of another shape or version, or a
 	// token that is not canonical. It is also the reason for an authentic
-	// payload that is not a JSON object. Sealer.Reseal, PopItem, RewriteItems
-	// and a SkippedError have it as they have ErrUndecryptable.
+	// payload that is not a JSON object. Sealer.Reseal returns it; PopItem and
+	// RewriteItems do if plaintext lies below such an item; a SkippedError wraps
+	// it.
 	ErrMalformed = errors.New("item is malformed")
 
 	// ErrPlaintext is the reason for a stored item that is not an envelope,

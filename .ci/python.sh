@@ -5,27 +5,43 @@
 #	source .ci/python.sh
 #	start_python
 #
-# start_python makes a virtual environment in a temporary folder, with what interop/requirements.txt lists, and exports
-# ENCSESSION_PYTHON. Beside it goes Pyodide, which is CPython 3.15 for WebAssembly, from the npm registry: it decodes keys
-# as no Python that Debian has, and ENCSESSION_PYTHONS names it. Where npm or its registry cannot be had, that one Python
-# is left out, with a line that says so. Missing tools are installed from Debian's packages. start_python sets an EXIT trap that removes the folder; a script with an EXIT trap of its own calls stop_python in that
-# trap and sets it after start_python.
+# start_python makes a virtual environment in a temporary folder, with what
+# interop/requirements.txt lists, and exports ENCSESSION_PYTHON. Beside it goes
+# Pyodide, which is CPython 3.15 for WebAssembly, from the npm registry: it decodes
+# keys as no Python that Debian has, and ENCSESSION_PYTHONS names it. If npm or its
+# registry cannot be had, that one Python is left out, with a line that says so.
+# Missing tools are installed from Debian's packages. An EXIT trap removes the
+# folder; a script with an EXIT trap of its own calls stop_python in that trap, and
+# sets it after make_python_dir.
+#
+# Its three steps can be called one by one: make_python is the slow one, and may
+# run in the background.
 
 pyodide=pyodide@315.0.0-alpha.2 # Python 3.15.0rc1
 
 python_dir= # empty while there is none
 
 start_python() {
+	make_python_dir
+	make_python
+	name_python
+}
+
+make_python_dir() {
 	python_dir=$(mktemp -d)
 	trap stop_python EXIT
+}
+
+make_python() {
 	quietly install_python
 	quietly make_venv
-	export ENCSESSION_PYTHON=$python_dir/venv/bin/python
-	if quietly install_npm && quietly install_pyodide; then
-		export ENCSESSION_PYTHONS=$python_dir/python3.15
-	else
+	{ quietly install_npm && quietly install_pyodide; } ||
 		echo 'python.sh: keys are not decoded in Python 3.15 this time' >&2
-	fi
+}
+
+name_python() {
+	export ENCSESSION_PYTHON=$python_dir/venv/bin/python
+	[[ ! -x $python_dir/python3.15 ]] || export ENCSESSION_PYTHONS=$python_dir/python3.15
 }
 
 stop_python() {
