@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 )
 
@@ -45,6 +46,11 @@ type database interface {
 	// tables may hold NULL, and in SQLite values of any type.
 	isText(column string) string
 
+	// checked returns a condition, with AND before it, that makes an error of the
+	// statement if the connection would change text on its way. Nothing else can be
+	// sure of every connection of a pool. It is empty if no connection can.
+	checked() string
+
 	// upsert returns the statement that inserts a row into {sessions}, or else sets updated_at of the row
 	// there. To the end of the transaction it keeps other writers of the session waiting.
 	upsert() string
@@ -68,9 +74,15 @@ type database interface {
 	// create makes the tables that are missing, in a transaction where the database can.
 	create(ctx context.Context, conn *sql.Conn, t tables) error
 
-	// transient reports whether an error is about a conflict with another client, so that the transaction has
-	// been or can be rolled back and may succeed when it is tried again.
-	transient(err error) bool
+	// attempts returns how often a call may be tried at most that gets this error: 1
+	// if trying again does not help, more if the error is about other clients or
+	// mends itself. The transaction has been or can be rolled back.
+	attempts(err error) int
+
+	// refuse returns an error that wraps errors.ErrUnsupported, and says which
+	// parameter helps, if err means that the connection cannot work as it is. Else
+	// it returns nil.
+	refuse(err error) error
 }
 
 // layout is how found tables were made, as far as it matters here.
@@ -78,6 +90,9 @@ type layout struct {
 	ids         []column // session_id of both tables
 	data        column   // message_data
 	newestFirst string   // the ORDER BY terms that give messages as Python orders them, backwards
+	ahead       string   // a condition for the newest message: a new one, with the default time, would sort before it; empty if time does not matter
+	values      bool     // whether only VALUES can be inserted with all lengths of text, and not what a SELECT gives
+	times       string   // two expressions for the times of a session, in microseconds since 1970
 	parts       []part   // the messages of a session, newest first
 	keepTime    string   // what must stand in SET so that an UPDATE leaves created_at alone
 }
@@ -104,10 +119,10 @@ func byID(where string) part {
 }
 
 // byTime orders a part by time, then id. What created gives is a parameter that
-// the database compares to created_at.
-func byTime(where, created string) part {
+// the database compares to created_at, in the form of an expression for it.
+func byTime(where, created, parameter string) part {
 	return part{where: where, newestFirst: "created_at DESC, id DESC", created: created, behind: func(created any, id int64) (string, []any) {
-		return " AND (created_at, id) < (?, ?)", []any{created, id}
+		return " AND (created_at, id) < (" + parameter + ", ?)", []any{created, id}
 	}}
 }
 
@@ -116,4 +131,18 @@ type missingTable string
 
 func (name missingTable) Error() string {
 	return fmt.Sprintf("no table %s: call CreateTables, or check which database is open", string(name))
+}
+
+// missingColumn is the error for a column that is not there.
+type missingColumn struct{ table, column string }
+
+func (c missingColumn) Error() string {
+	return fmt.Sprintf("table %s has no column %s: %v", c.table, c.column, errors.ErrUnsupported)
+}
+
+func (missingColumn) Unwrap() error { return errors.ErrUnsupported }
+
+// unfitID is the error for messages whose IDs are no integers.
+func unfitID(table, typ string) error {
+	return fmt.Errorf("column id of table %s has type %s: it must be the primary key, and an integer: %w", table, typ, errors.ErrUnsupported)
 }

@@ -11,7 +11,7 @@ import (
 
 // errTaken means that rows which a transaction has read were gone when it wanted to change them: a client that does
 // not lock the session, such as one in Python, was faster. The transaction is rolled back and tried again.
-var errTaken = errors.New("another client keeps changing the session")
+var errTaken = errors.New("another client keeps changing the session, or a trigger or a rule keeps its rows")
 
 // withContext makes sure that errors.Is finds the error of the context, where that is why the driver stopped. A driver
 // may notice that a deadline is over before the context does.
@@ -26,11 +26,15 @@ func withContext(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", cause, err)
 }
 
-// tryAgain reports whether what returned the error has changed nothing and may succeed if it is tried again.
-func tryAgain(d database, err error) bool {
+// attempts returns how often a call may be tried at most that gets an error. If
+// it is more than 1, the call has changed nothing.
+func attempts(d database, err error) int {
 	// A driver returns ErrBadConn for a connection that broke before anything was sent: one that lay in the
 	// pool while the server was restarted, say.
-	return errors.Is(err, errTaken) || errors.Is(err, driver.ErrBadConn) || d.transient(err)
+	if errors.Is(err, errTaken) || errors.Is(err, driver.ErrBadConn) {
+		return maxAttempts
+	}
+	return d.attempts(err)
 }
 
 // intField returns the integer in an exported field of an error in err's chain. The drivers of MySQL and

@@ -22,8 +22,8 @@ func calls(ctx context.Context, store *Store, s *Session) map[string]error {
 	_, errs["PopItem"] = s.PopItem(ctx)
 	errs["ClearSession"] = s.ClearSession(ctx)
 	_, errs["RewriteItems"] = s.RewriteItems(ctx, 1, func(stored []Item) ([]Item, bool) { return make([]Item, len(stored)), true })
-	for _, err := range store.SessionIDs(ctx) {
-		errs["SessionIDs"] = err
+	for _, err := range store.Sessions(ctx) {
+		errs["Sessions"] = err
 	}
 	return errs
 }
@@ -69,8 +69,8 @@ func TestMissingTables(t *testing.T) {
 			errs["AddItems"] = s.AddItems(t.Context(), numbered(1, 1)...)
 			_, errs["PopItem"] = s.PopItem(t.Context())
 			errs["ClearSession"] = s.ClearSession(t.Context())
-			for _, err := range f.SessionIDs(t.Context()) {
-				errs["SessionIDs"] = err
+			for _, err := range f.Sessions(t.Context()) {
+				errs["Sessions"] = err
 			}
 			require.Len(t, errs, 5)
 			for name, err := range errs {
@@ -129,7 +129,7 @@ func TestReadOnlyFile(t *testing.T) {
 		store, err := New(db, SQLite, WithTables(f.sessions, f.messages))
 		require.NoError(t, err)
 		errs := calls(t.Context(), store, store.Session("s"))
-		for _, name := range []string{"GetItems", "SessionIDs", "CreateTables"} {
+		for _, name := range []string{"GetItems", "Sessions", "CreateTables"} {
 			require.NoError(t, errs[name], name)
 		}
 		for _, name := range []string{"AddItems", "PopItem", "ClearSession", "RewriteItems"} {
@@ -203,32 +203,37 @@ func TestPasswordIsNotInErrors(t *testing.T) {
 	}
 }
 
-// TestTransientErrors recognises errors as the drivers give them, wrapped too.
-func TestTransientErrors(t *testing.T) {
+// TestAttempts recognises errors as the drivers give them, wrapped too.
+func TestAttempts(t *testing.T) {
 	for _, test := range []struct {
 		database database
 		err      error
-		want     bool
+		want     int
 	}{
-		{postgres{}, &pgconn.PgError{Code: "40001"}, true},
-		{postgres{}, &pgconn.PgError{Code: "40P01"}, true},
-		{postgres{}, &pgconn.PgError{Code: "23505"}, false},
-		{postgres{}, driver.ErrBadConn, true},
-		{mysql{}, &mysqldriver.MySQLError{Number: 1213}, true},
-		{mysql{}, &mysqldriver.MySQLError{Number: 1205}, true},
-		{mysql{}, &mysqldriver.MySQLError{Number: 1146}, false},
-		{mysql{}, errTaken, true},
-		{mysql{}, errors.New("Error 1213"), false},
-		{mysql{}, context.Canceled, false},
-		{new(sqlite), sqliteError{5}, true},
-		{new(sqlite), sqliteError{6}, true},
-		{new(sqlite), sqliteError{517}, true},
-		{new(sqlite), sqliteError{13}, false},
-		{new(sqlite), struct{ error }{sqliteError{5}}, false}, // not a chain
-		{new(sqlite), errors.New("database is locked"), false},
+		{postgres{}, &pgconn.PgError{Code: "40001"}, 20},
+		{postgres{}, &pgconn.PgError{Code: "40P01"}, 20},
+		{postgres{}, &pgconn.PgError{Code: "55P03"}, 3},
+		{postgres{}, &pgconn.PgError{Code: "0A000"}, 2},
+		{postgres{}, &pgconn.PgError{Code: "57014"}, 1},
+		{postgres{}, &pgconn.PgError{Code: "23505"}, 1},
+		{postgres{}, driver.ErrBadConn, 20},
+		{new(mysql), &mysqldriver.MySQLError{Number: 1213}, 20},
+		{new(mysql), &mysqldriver.MySQLError{Number: 1020}, 20},
+		{new(mysql), &mysqldriver.MySQLError{Number: 1205}, 3},
+		{new(mysql), &mysqldriver.MySQLError{Number: 1665}, 2},
+		{new(mysql), &mysqldriver.MySQLError{Number: 1146}, 1},
+		{new(mysql), errTaken, 20},
+		{new(mysql), errors.New("Error 1213"), 1},
+		{new(mysql), context.Canceled, 1},
+		{new(sqlite), sqliteError{5}, 20},
+		{new(sqlite), sqliteError{6}, 20},
+		{new(sqlite), sqliteError{517}, 20},
+		{new(sqlite), sqliteError{13}, 1},
+		{new(sqlite), struct{ error }{sqliteError{5}}, 1}, // not a chain
+		{new(sqlite), errors.New("database is locked"), 1},
 	} {
 		for _, err := range []error{test.err, fmt.Errorf("wrapped: %w", test.err)} {
-			require.Equal(t, test.want, tryAgain(test.database, err), "%T: %v", test.database, err)
+			require.Equal(t, test.want, attempts(test.database, err), "%T: %v", test.database, err)
 		}
 	}
 }
@@ -254,6 +259,6 @@ func TestLockedFile(t *testing.T) {
 		require.NoError(t, err)
 		_, err = other.ExecContext(t.Context(), "BEGIN IMMEDIATE")
 		require.Error(t, err)
-		require.True(t, f.database.transient(err), "%T: %v", err, err)
+		require.Greater(t, f.database.attempts(err), 1, "%T: %v", err, err)
 	}, SQLite)
 }

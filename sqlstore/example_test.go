@@ -94,7 +94,7 @@ func openPostgreSQL(ctx context.Context, db *sql.DB, key encsession.Key, session
 }
 
 // Going through all sessions, to bring each under the current key.
-func ExampleStore_SessionIDs() {
+func ExampleStore_Sessions() {
 	ctx := context.Background()
 	store := newStore()
 	former, current := newKey(), newKey()
@@ -109,11 +109,11 @@ func ExampleStore_SessionIDs() {
 		}
 	}
 
-	for id, err := range store.SessionIDs(ctx) {
+	for info, err := range store.Sessions(ctx) {
 		if err != nil {
 			log.Fatal(err)
 		}
-		session, err := encsession.New(store.Session(id), encsession.Keyring{Current: current, Older: []encsession.Key{former}},
+		session, err := encsession.New(store.Session(info.ID), encsession.Keyring{Current: current, Older: []encsession.Key{former}},
 			encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(slog.Default())))
 		if err != nil {
 			log.Fatal(err)
@@ -122,7 +122,7 @@ func ExampleStore_SessionIDs() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(id, changed)
+		fmt.Println(info.ID, changed)
 	}
 	// Output:
 	// user-123 1

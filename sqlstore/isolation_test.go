@@ -67,8 +67,8 @@ func TestSharedSessionRow(t *testing.T) {
 					}
 				}
 				require.Zero(t, f.count(t, "SELECT COUNT(*) FROM {messages}"))
-				for id := range f.SessionIDs(t.Context()) { // a row may be left that bears the name of one of them
-					require.Equal(t, "alice", id)
+				for info := range f.Sessions(t.Context()) { // a row may be left that bears the name of one of them
+					require.Equal(t, "alice", info.ID)
 				}
 			})
 		}
@@ -161,7 +161,7 @@ func TestUnsupportedTables(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		refuses(t, newFixture(t, b, withCollation(withCollation(mysql, "InnoDB", "MyISAM"), "255", "200")), "engine MyISAM")
 		refuses(t, newFixture(t, b, withCollation(mysql, "VARCHAR(255)", "CHAR(255)")), "session_id")
-		refuses(t, newFixtureAt(t, b, b.dsn(t)+"?charset=latin1", mysql), "character set is latin1")
+		refuses(t, newFixtureAt(t, b, b.dsn(t)+"?charset=latin1", mysql), "character set is not utf8mb4: add charset=utf8mb4 to the DSN")
 	}, MySQL)
 	onEach(t, func(t *testing.T, b backend) {
 		refuses(t, newFixture(t, b, withCollation(bySQLAlchemyOnPostgres, "VARCHAR", "CHAR(20)")), "type bpchar")

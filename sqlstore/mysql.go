@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode"
 )
 
@@ -17,44 +19,62 @@ const (
 	mysqlRecordChanged   = 1020 // MariaDB 11, where it sees that another transaction has changed a row
 )
 
-type mysql struct{}
+const (
+	mysqlStatementBinlog = 1665 // the binary log cannot hold what READ COMMITTED changes
+	mysqlOutOfRange      = 1690
+)
 
-func (mysql) quote(identifier string) string { return "`" + identifier + "`" }
+type mysql struct {
+	repeatable atomic.Bool // whether the binary log wants REPEATABLE READ
+}
 
-func (mysql) placeholders(query string) string { return query }
+func (*mysql) quote(identifier string) string { return "`" + identifier + "`" }
+
+func (*mysql) placeholders(query string) string { return query }
 
 // bytes gives the bytes in the character set of the connection. A collation would not do: that of all bytes ignores
 // spaces at the end in MySQL 5.7.
-func (mysql) bytes(column string) string {
+func (*mysql) bytes(column string) string {
 	return "CAST(CONVERT(" + column + " USING utf8mb4) AS BINARY)"
 }
 
-func (mysql) isText(column string) string { return column + " IS NOT NULL" }
+func (*mysql) isText(column string) string { return column + " IS NOT NULL" }
 
-func (mysql) upsert() string {
+// checked compares the settings of the connection. EXP(710) is an error, and is evaluated only if they are
+// others.
+func (*mysql) checked() string {
+	return " AND IF(@@character_set_client = 'utf8mb4' AND @@character_set_results = 'utf8mb4' AND " +
+		"@@collation_connection LIKE 'utf8mb4%', TRUE, EXP(710))"
+}
+
+func (*mysql) upsert() string {
 	return "INSERT INTO {sessions} (session_id) VALUES (?) ON DUPLICATE KEY UPDATE updated_at = CURRENT_TIMESTAMP"
 }
 
-func (mysql) lock() string { return "SELECT 1 FROM {sessions} WHERE session_id = ? FOR UPDATE" }
+func (*mysql) lock() string { return "SELECT 1 FROM {sessions} WHERE session_id = ? FOR UPDATE" }
 
 // begin asks for an isolation other than the default, in which a transaction would keep to what it has seen
-// before it got the lock, and in which gaps between rows are locked, so that clients run into deadlocks.
-func (mysql) begin() []string {
-	return []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"}
+// before it got the lock, and in which gaps between rows are locked, so that clients run into deadlocks. With
+// binlog_format=STATEMENT a server has no choice but the default. It works too: the lock comes first, and what
+// another client changes later is noticed and tried again.
+func (d *mysql) begin() []string {
+	level := "READ COMMITTED"
+	if d.repeatable.Load() {
+		level = "REPEATABLE READ"
+	}
+	return []string{"SET TRANSACTION ISOLATION LEVEL " + level, "START TRANSACTION"}
 }
 
-func (mysql) prepare(context.Context, *sql.Conn) error { return nil }
+func (*mysql) prepare(context.Context, *sql.Conn) error { return nil }
 
 // isClean is false: ROLLBACK fails only where the connection is broken.
-func (mysql) isClean(context.Context, *sql.Conn) bool { return false }
+func (*mysql) isClean(context.Context, *sql.Conn) bool { return false }
 
-func (d mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, error) {
-	var client, results sql.NullString
+func (d *mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, error) {
 	var maxPacket int64
 	var autocommit bool
-	err := conn.QueryRowContext(ctx,
-		"SELECT @@character_set_client, @@character_set_results, @@max_allowed_packet, @@autocommit").
-		Scan(&client, &results, &maxPacket, &autocommit)
+	err := conn.QueryRowContext(ctx, "SELECT @@max_allowed_packet, @@autocommit WHERE TRUE"+d.checked()).
+		Scan(&maxPacket, &autocommit)
 	if err != nil {
 		return layout{}, err
 	}
@@ -62,19 +82,26 @@ func (d mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, e
 		// A connection would go on reading what it has seen first.
 		return layout{}, fmt.Errorf("autocommit is off: set it on in the DSN: %w", errors.ErrUnsupported)
 	}
-	if client.String != "utf8mb4" || results.String != "utf8mb4" {
-		return layout{}, fmt.Errorf("the connection's character set is %s, not utf8mb4: set it in the DSN: %w",
-			client.String, errors.ErrUnsupported)
-	}
-	sessions, err := d.columns(ctx, conn, t.sessions, "session_id")
+	sessions, err := d.columns(ctx, conn, t, t.sessions, "session_id")
 	if err != nil {
 		return layout{}, err
 	}
-	messages, err := d.columns(ctx, conn, t.messages, "session_id", "message_data")
+	messages, err := d.columns(ctx, conn, t, t.messages, "session_id", "message_data")
 	if err != nil {
 		return layout{}, err
 	}
-	byTime, err := d.byTime(ctx, conn, t.messages)
+	if err := d.checkID(ctx, conn, t); err != nil {
+		return layout{}, err
+	}
+	byTime, err := d.byTime(ctx, conn, t)
+	if err != nil {
+		return layout{}, err
+	}
+	ahead, err := d.ahead(ctx, conn, t)
+	if err != nil {
+		return layout{}, err
+	}
+	times, err := d.times(ctx, conn, t)
 	if err != nil {
 		return layout{}, err
 	}
@@ -85,6 +112,9 @@ func (d mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, e
 		ids:         []column{sessions[0], messages[0]},
 		data:        data,
 		newestFirst: "created_at DESC, id DESC",
+		ahead:       ahead,
+		values:      true,
+		times:       times,
 		keepTime:    "created_at = created_at, ", // a TIMESTAMP may have been made ON UPDATE CURRENT_TIMESTAMP
 		parts:       []part{byTime, byID(" AND created_at IS NULL")},
 	}, nil
@@ -93,14 +123,14 @@ func (d mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, e
 // byTime orders the messages that have a time. They are read through the index of
 // the time, if there is one: MariaDB would look for the session alone in it, and
 // read all rows from the newest on for each page.
-func (mysql) byTime(ctx context.Context, conn *sql.Conn, messages string) (part, error) {
+func (*mysql) byTime(ctx context.Context, conn *sql.Conn, t tables) (part, error) {
 	const query = `
 		SELECT index_name FROM information_schema.statistics
-		WHERE table_schema = DATABASE() AND table_name = ? AND index_type = 'BTREE'
+		WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND index_type = 'BTREE'
 		GROUP BY index_name
 		HAVING SUM(seq_in_index = 1 AND column_name = 'session_id') = 1 AND SUM(seq_in_index = 2 AND column_name = 'created_at') = 1
 		ORDER BY index_name LIMIT 1`
-	byTime := byTime(" AND created_at IS NOT NULL", "CAST(created_at AS CHAR)")
+	byTime := byTime(" AND created_at IS NOT NULL", "CAST(created_at AS CHAR)", "?")
 	// In other zones, two times of an autumn night are one text.
 	byTime.before = "SET @encsession_zone = @@time_zone, time_zone = '+00:00'"
 	byTime.after = "SET time_zone = @encsession_zone"
@@ -109,7 +139,7 @@ func (mysql) byTime(ctx context.Context, conn *sql.Conn, messages string) (part,
 		return " AND (created_at < ? OR created_at = ? AND id < ?)", []any{created, created, id}
 	}
 	var index string
-	err := conn.QueryRowContext(ctx, query, messages).Scan(&index)
+	err := conn.QueryRowContext(ctx, query, t.schemaOrNil(), t.messages).Scan(&index)
 	if errors.Is(err, sql.ErrNoRows) {
 		return byTime, nil
 	}
@@ -117,21 +147,80 @@ func (mysql) byTime(ctx context.Context, conn *sql.Conn, messages string) (part,
 	return byTime, err
 }
 
+// checkID refuses IDs that are no integers: their order would be another one, and errors would quote them.
+func (d *mysql) checkID(ctx context.Context, conn *sql.Conn, t tables) error {
+	typ, _, err := d.column(ctx, conn, t, t.messages, "id")
+	if err == nil && !slices.Contains([]string{"tinyint", "smallint", "mediumint", "int", "bigint"}, typ) {
+		return unfitID(t.messages, typ)
+	}
+	return err
+}
+
+// mysqlClock are the defaults of created_at that can be compared to it.
+var mysqlClock = regexp.MustCompile(`(?i)^(current_timestamp|utc_timestamp)(\([0-6]?\))?$`)
+
+// ahead compares the time of the newest message to the clock: without a zone for a TIMESTAMP, as in the hour of
+// autumn that comes twice the same local time stands for two moments, and by the local time for a DATETIME,
+// which is nothing else.
+func (d *mysql) ahead(ctx context.Context, conn *sql.Conn, t tables) (string, error) {
+	typ, value, err := d.column(ctx, conn, t, t.messages, "created_at")
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case !value.Valid || strings.EqualFold(value.String, "NULL"): // which sorts before all times
+		return "created_at IS NOT NULL", nil
+	case typ == "timestamp":
+		return "UNIX_TIMESTAMP(created_at) > UNIX_TIMESTAMP()", nil
+	case mysqlClock.MatchString(value.String):
+		return "created_at > " + value.String, nil
+	}
+	return "created_at > CURRENT_TIMESTAMP", nil
+}
+
+// times gives the times of a session. UNIX_TIMESTAMP gives 0 for a time that it does not know.
+func (d *mysql) times(ctx context.Context, conn *sql.Conn, t tables) (string, error) {
+	var times [2]string
+	for i, name := range []string{"created_at", "updated_at"} {
+		typ, _, err := d.column(ctx, conn, t, t.sessions, name)
+		if _, missing := errors.AsType[missingColumn](err); err != nil && !missing {
+			return "", err
+		}
+		times[i] = "NULL"
+		if typ == "timestamp" || typ == "datetime" {
+			times[i] = "NULLIF(CAST(UNIX_TIMESTAMP(" + name + ") * 1000000 AS SIGNED), 0)"
+		}
+	}
+	return times[0] + ", " + times[1], nil
+}
+
+// column returns the type of a column, and its default.
+func (*mysql) column(ctx context.Context, conn *sql.Conn, t tables, table, name string) (typ string, value sql.NullString, err error) {
+	err = conn.QueryRowContext(ctx, `
+		SELECT LOWER(data_type), column_default FROM information_schema.columns
+		WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND column_name = ?`,
+		t.schemaOrNil(), table, name).Scan(&typ, &value)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = missingColumn{table, name}
+	}
+	return typ, value, err
+}
+
 // columns describes columns of a table. It refuses tables without transactions, and types of text that lose
 // spaces at the end.
-func (mysql) columns(ctx context.Context, conn *sql.Conn, table string, names ...string) ([]column, error) {
+func (*mysql) columns(ctx context.Context, conn *sql.Conn, t tables, table string, names ...string) ([]column, error) {
 	const query = `
 		SELECT columns.data_type, columns.character_maximum_length, columns.character_octet_length,
 			COALESCE(columns.character_set_name, ''), COALESCE(engines.transactions, ''), COALESCE(tables.engine, '')
 		FROM information_schema.columns AS columns
 		JOIN information_schema.tables AS tables USING (table_schema, table_name)
 		LEFT JOIN information_schema.engines AS engines ON engines.engine = tables.engine
-		WHERE columns.table_schema = DATABASE() AND columns.table_name = ? AND columns.column_name = ?`
+		WHERE columns.table_schema = COALESCE(?, DATABASE()) AND columns.table_name = ? AND columns.column_name = ?`
 	var columns []column
 	for _, name := range names {
 		var typ, charset, transactions, engine string
 		var maxChars, maxBytes sql.NullInt64
-		err := conn.QueryRowContext(ctx, query, table, name).
+		err := conn.QueryRowContext(ctx, query, t.schemaOrNil(), table, name).
 			Scan(&typ, &maxChars, &maxBytes, &charset, &transactions, &engine)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
@@ -166,7 +255,7 @@ func mysqlRepertoire(charset string) func(rune) bool {
 	return func(r rune) bool { return r <= unicode.MaxASCII }
 }
 
-func (d mysql) create(ctx context.Context, conn *sql.Conn, t tables) error {
+func (d *mysql) create(ctx context.Context, conn *sql.Conn, t tables) error {
 	collation, err := d.collation(ctx, conn)
 	if err != nil {
 		return err
@@ -179,7 +268,7 @@ func (d mysql) create(ctx context.Context, conn *sql.Conn, t tables) error {
 `+options,
 		// InnoDB adds the id to the index.
 		`CREATE TABLE IF NOT EXISTS {messages} (
-	id INTEGER NOT NULL AUTO_INCREMENT PRIMARY KEY,
+	id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
 	session_id VARCHAR(255) NOT NULL,
 	message_data LONGTEXT NOT NULL,
 	created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
@@ -191,7 +280,7 @@ func (d mysql) create(ctx context.Context, conn *sql.Conn, t tables) error {
 // collation returns the bytewise collation of the server that does not ignore spaces at the end: MariaDB's, or
 // that of MySQL 8. MySQL 5.7 has none, so that there two IDs which differ by such spaces share their row in
 // {sessions}.
-func (mysql) collation(ctx context.Context, conn *sql.Conn) (string, error) {
+func (*mysql) collation(ctx context.Context, conn *sql.Conn) (string, error) {
 	var name string
 	err := conn.QueryRowContext(ctx, `
 		SELECT collation_name FROM information_schema.collations
@@ -203,7 +292,23 @@ func (mysql) collation(ctx context.Context, conn *sql.Conn) (string, error) {
 	return name, err
 }
 
-func (mysql) transient(err error) bool {
-	number, _ := intField(err, "Number")
-	return slices.Contains([]int{mysqlLockWaitTimeout, mysqlDeadlock, mysqlRecordChanged}, number)
+func (d *mysql) attempts(err error) int {
+	switch number, _ := intField(err, "Number"); number {
+	case mysqlDeadlock, mysqlRecordChanged:
+		return maxAttempts
+	case mysqlLockWaitTimeout:
+		return lockAttempts
+	case mysqlStatementBinlog:
+		d.repeatable.Store(true)
+		return 2
+	}
+	return 1
+}
+
+func (*mysql) refuse(err error) error {
+	if number, _ := intField(err, "Number"); number != mysqlOutOfRange || !strings.Contains(err.Error(), "exp(710)") {
+		return nil
+	}
+	return fmt.Errorf("the connection's character set is not utf8mb4: add charset=utf8mb4 to the DSN, and set no other "+
+		"character_set_client, character_set_results or collation_connection: %w", errors.ErrUnsupported)
 }

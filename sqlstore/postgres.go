@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -31,6 +32,15 @@ func (postgres) bytes(column string) string { return column + ` COLLATE "C"` }
 
 func (postgres) isText(column string) string { return column + " IS NOT NULL" }
 
+// checked makes an error of every client_encoding but one, by taking its name for a boolean. The server evaluates
+// this once in a statement, and before it looks for rows.
+func (postgres) checked() string {
+	return " AND CASE current_setting('client_encoding') WHEN 'UTF8' THEN TRUE ELSE CAST('" + postgresEncoding +
+		"' || current_setting('client_encoding') AS BOOLEAN) END"
+}
+
+const postgresEncoding = "encsession: the client_encoding is "
+
 func (postgres) upsert() string {
 	return "INSERT INTO {sessions} (session_id) VALUES (?) " +
 		"ON CONFLICT (session_id) DO UPDATE SET updated_at = CURRENT_TIMESTAMP"
@@ -48,35 +58,96 @@ func (postgres) prepare(context.Context, *sql.Conn) error { return nil }
 func (postgres) isClean(context.Context, *sql.Conn) bool { return false }
 
 func (d postgres) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, error) {
-	sessions, err := d.columns(ctx, conn, t.sessions, "session_id")
+	sessions, err := d.columns(ctx, conn, t.name(t.sessions), t.sessions, "session_id")
 	if err != nil {
 		return layout{}, err
 	}
-	messages, err := d.columns(ctx, conn, t.messages, "session_id", "message_data")
+	messages, err := d.columns(ctx, conn, t.name(t.messages), t.messages, "session_id", "message_data")
 	if err != nil {
 		return layout{}, err
 	}
-	hasTimes, err := d.hasTimes(ctx, conn, t.messages)
+	id, err := d.attribute(ctx, conn, t, t.messages, "id")
+	if err == nil && !slices.Contains([]string{"smallint", "integer", "bigint"}, id.typ) {
+		err = unfitID(t.messages, id.typ)
+	}
 	if err != nil {
 		return layout{}, err
 	}
-	parts := []part{byTime("", postgresTime)}
-	if !hasTimes { // NULL comes first here
-		parts = []part{byID(" AND created_at IS NULL"), byTime(" AND created_at IS NOT NULL", postgresTime)}
+	created, err := d.attribute(ctx, conn, t, t.messages, "created_at")
+	if err != nil {
+		return layout{}, err
+	}
+	times, err := d.times(ctx, conn, t)
+	if err != nil {
+		return layout{}, err
+	}
+	parameter := "CAST(? AS " + created.typ + ")"
+	parts := []part{byTime("", postgresTime, parameter)}
+	if !created.notNull { // NULL comes first here
+		parts = []part{byID(" AND created_at IS NULL"), byTime(" AND created_at IS NOT NULL", postgresTime, parameter)}
 	}
 	return layout{
 		ids:         []column{sessions[0], messages[0]},
 		data:        messages[1],
 		newestFirst: "created_at DESC, id DESC",
+		ahead:       created.ahead(),
+		times:       times,
 		parts:       parts,
 	}, nil
 }
 
-// hasTimes reports whether each message surely has a time.
-func (d postgres) hasTimes(ctx context.Context, conn *sql.Conn, messages string) (notNull bool, err error) {
-	err = conn.QueryRowContext(ctx, "SELECT COALESCE(bool_or(attnotnull), false) FROM pg_catalog.pg_attribute "+
-		"WHERE attrelid = to_regclass($1) AND attname = 'created_at'", d.quote(messages)).Scan(&notNull)
-	return notNull, err
+// attribute is a column that holds no text.
+type attribute struct {
+	typ     string // as a statement names it
+	value   string // its default, an expression; empty if it has none
+	notNull bool
+}
+
+func (postgres) attribute(ctx context.Context, conn *sql.Conn, t tables, table, name string) (a attribute, err error) {
+	err = conn.QueryRowContext(ctx, `
+		SELECT format_type(attribute.atttypid, attribute.atttypmod), COALESCE(pg_get_expr(value.adbin, value.adrelid), ''),
+			attribute.attnotnull
+		FROM pg_catalog.pg_attribute AS attribute LEFT JOIN pg_catalog.pg_attrdef AS value
+			ON value.adrelid = attribute.attrelid AND value.adnum = attribute.attnum
+		WHERE attribute.attrelid = to_regclass($1) AND attribute.attname = $2 AND NOT attribute.attisdropped`,
+		t.name(table), name).Scan(&a.typ, &a.value, &a.notNull)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = missingColumn{table, name}
+	}
+	return a, err
+}
+
+// ahead compares created_at to its default, whatever that is: the local time, or that of UTC. NULL is the newest
+// time of all.
+func (a attribute) ahead() string {
+	if a.value == "" {
+		return "FALSE"
+	}
+	value := a.value
+	if strings.ContainsAny(value, "?{") { // it would not outlive tables.fill
+		value = "CURRENT_TIMESTAMP"
+	}
+	value = "CAST(" + value + " AS " + a.typ + ")"
+	if a.notNull {
+		return "created_at > " + value
+	}
+	return "created_at > " + value + " OR created_at IS NULL AND " + value + " IS NOT NULL"
+}
+
+// times gives the times of a session. Local times are those of the client's zone.
+func (d postgres) times(ctx context.Context, conn *sql.Conn, t tables) (string, error) {
+	var times [2]string
+	for i, name := range []string{"created_at", "updated_at"} {
+		a, err := d.attribute(ctx, conn, t, t.sessions, name)
+		if _, missing := errors.AsType[missingColumn](err); err != nil && !missing {
+			return "", err
+		}
+		times[i] = "CAST(NULL AS BIGINT)"
+		if strings.HasPrefix(a.typ, "timestamp") {
+			times[i] = fmt.Sprintf("CASE WHEN isfinite(%[1]s) THEN CAST(extract(epoch FROM CAST(%[1]s AS timestamptz)) * 1000000 AS BIGINT) END", name)
+		}
+	}
+	return times[0] + ", " + times[1], nil
 }
 
 // postgresTime gives a time as text in full, which means the same on every
@@ -85,7 +156,7 @@ const postgresTime = "to_json(created_at) #>> '{}'"
 
 // columns describes columns of a table. It accepts only the types in which, under a bytewise collation, equal
 // means the same bytes: that is not so for citext or CHAR(n).
-func (d postgres) columns(ctx context.Context, conn *sql.Conn, table string, names ...string) ([]column, error) {
+func (d postgres) columns(ctx context.Context, conn *sql.Conn, qualified, table string, names ...string) ([]column, error) {
 	const query = `
 		SELECT type.typname, attribute.atttypmod
 		FROM pg_catalog.pg_attribute AS attribute JOIN pg_catalog.pg_type AS type ON type.oid = attribute.atttypid
@@ -94,7 +165,7 @@ func (d postgres) columns(ctx context.Context, conn *sql.Conn, table string, nam
 	for _, name := range names {
 		var typ string
 		var modifier int64
-		err := conn.QueryRowContext(ctx, query, d.quote(table), name).Scan(&typ, &modifier)
+		err := conn.QueryRowContext(ctx, query, qualified, name).Scan(&typ, &modifier)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return nil, missingTable(table)
@@ -128,14 +199,14 @@ func (postgres) create(ctx context.Context, conn *sql.Conn, t tables) error {
 		return err
 	}
 	var exists bool
-	err = conn.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", t.database.quote(t.messages)).Scan(&exists)
+	err = conn.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", t.name(t.messages)).Scan(&exists)
 	if exists || err != nil {
 		return err
 	}
 	// Python's index ends at created_at, so that rows of one transaction, which have one created_at, are sorted
 	// after they are read. With the id in it, however many they are, a read takes only what it returns.
 	return t.exec(ctx, conn, `CREATE TABLE {messages} (
-	id SERIAL NOT NULL PRIMARY KEY,
+	id BIGSERIAL NOT NULL PRIMARY KEY,
 	session_id VARCHAR NOT NULL REFERENCES {sessions} (session_id) ON DELETE CASCADE,
 	message_data TEXT NOT NULL,
 	created_at TIMESTAMP WITHOUT TIME ZONE DEFAULT CURRENT_TIMESTAMP NOT NULL
@@ -143,14 +214,33 @@ func (postgres) create(ctx context.Context, conn *sql.Conn, t tables) error {
 		"CREATE INDEX {time index} ON {messages} (session_id, created_at, id)")
 }
 
-func (postgres) transient(err error) bool {
-	var state interface{ SQLState() string } // both pgx and lib/pq have it
-	if !errors.As(err, &state) {
-		return false
-	}
-	switch state.SQLState() {
+func (postgres) attempts(err error) int {
+	switch sqlState(err) {
 	case "40001", "40P01": // serialization_failure, deadlock_detected
-		return true
+		return maxAttempts
+	case "55P03": // lock_not_available: a lock_timeout
+		return lockAttempts
+	case "0A000": // a statement was prepared before the type of a column changed; the driver prepares it again
+		return 2
 	}
-	return false
+	return 1
+}
+
+func (postgres) refuse(err error) error {
+	switch state := sqlState(err); {
+	case state == "22P02" && strings.Contains(err.Error(), postgresEncoding):
+		return fmt.Errorf("the connection's client_encoding is not UTF8: add client_encoding=UTF8 to the DSN: %w", errors.ErrUnsupported)
+	case state == "42P05" || state == "26000":
+		return fmt.Errorf("a pooler keeps no prepared statements for this connection: add default_query_exec_mode=exec to the DSN: %w: %w",
+			errors.ErrUnsupported, err)
+	}
+	return nil
+}
+
+// sqlState returns the code of the server's error. Both pgx and lib/pq have a method for it.
+func sqlState(err error) string {
+	if state := interface{ SQLState() string }(nil); errors.As(err, &state) {
+		return state.SQLState()
+	}
+	return ""
 }

@@ -241,7 +241,7 @@ func (t transaction) swapBatch(ctx context.Context, statement string, args []any
 	}
 	bytes := t.tables.database.bytes
 	n, err := t.exec(ctx, statement+" WHERE id IN ("+list("?", len(batch))+") AND "+bytes("session_id")+" = ? AND "+
-		bytes("message_data")+" = "+cases(len(batch)), args...)
+		bytes("message_data")+" = "+cases(len(batch))+"{checked}", args...)
 	return int(n), err
 }
 

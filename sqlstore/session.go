@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"unicode/utf8"
+
+	"github.com/encsession/encsession"
 )
 
 // Session is a handle on one session of a Store. It implements Session and Rewriter of package encsession.
@@ -94,12 +96,7 @@ func (s *Session) addItems(ctx context.Context, items []Item) error {
 			return err
 		}
 		for batch := range batches(texts, func(text string) int { return len(text) }) {
-			args := make([]any, 0, 2*len(batch))
-			for _, text := range batch {
-				args = append(args, t.sessionID, text)
-			}
-			query := "INSERT INTO {messages} (session_id, message_data) VALUES " + list("(?, ?)", len(batch))
-			if _, err := t.exec(ctx, query, args...); err != nil {
+			if err := t.insert(ctx, batch); err != nil {
 				return err
 			}
 		}
@@ -168,12 +165,23 @@ func (s *Session) clearSession(ctx context.Context) error {
 		}
 		// Where the collation of found tables takes two IDs for equal, they have one row in {sessions}. It
 		// stays while either has messages: the foreign key would remove these too.
-		_, err = t.exec(ctx, "DELETE FROM {sessions} WHERE {same ID} AND NOT EXISTS "+
+		removed, err := t.exec(ctx, "DELETE FROM {sessions} WHERE {same ID} AND NOT EXISTS "+
 			"(SELECT 1 FROM {messages} WHERE {sessions}.session_id = {messages}.session_id)", t.sessionID, t.sessionID)
+		if err != nil || removed > 0 {
+			return err
+		}
+		var left int
+		err = t.QueryRowContext(ctx, t.tables.fill("SELECT COUNT(*) FROM {messages} WHERE {same ID}"), t.sessionID, t.sessionID).Scan(&left)
+		if err == nil && left > 0 {
+			return errTaken
+		}
 		return err
 	})
 }
 
 var errNotJSON = errors.New("it is not JSON in valid UTF-8")
 
-func isJSON(data []byte) bool { return json.Valid(data) && utf8.Valid(data) }
+// isJSON asks the fast check for objects first, which nearly all items are.
+func isJSON(data []byte) bool {
+	return encsession.ValidItem(data) || json.Valid(data) && utf8.Valid(data)
+}

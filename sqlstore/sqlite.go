@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync/atomic"
 )
@@ -30,6 +31,8 @@ func (*sqlite) placeholders(query string) string { return query }
 func (*sqlite) bytes(column string) string { return "CAST(" + column + " AS TEXT) COLLATE BINARY" }
 
 func (*sqlite) isText(column string) string { return "typeof(" + column + ") = 'text'" }
+
+func (*sqlite) checked() string { return "" }
 
 func (*sqlite) upsert() string {
 	return "INSERT INTO {sessions} (session_id) VALUES (?) " +
@@ -59,7 +62,7 @@ func (d *sqlite) prepare(ctx context.Context, conn *sql.Conn) error {
 	}
 	var mode string
 	err := conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode)
-	if d.transient(err) || ctx.Err() != nil {
+	if d.attempts(err) > 1 || ctx.Err() != nil {
 		return err // another client is in the way, and SQLite does not always wait for it here
 	}
 	// A file that is read-only, or is no database, cannot be switched: reading one may work all the same, and
@@ -103,16 +106,81 @@ func (d *sqlite) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout,
 			return layout{}, err
 		}
 	}
-	newestFirst, err := d.order(ctx, conn, t.messages)
+	if err := d.checkID(ctx, conn, t.messages); err != nil {
+		return layout{}, err
+	}
+	if err := d.checkBranches(ctx, conn, t.messages); err != nil {
+		return layout{}, err
+	}
+	times, err := d.times(ctx, conn, t.sessions)
 	if err != nil {
 		return layout{}, err
 	}
-	parts := []part{byID("")}
-	if newestFirst != "id DESC" {
+	found := layout{ids: []column{{}}, times: times, newestFirst: "id DESC", parts: []part{byID("")}}
+	isByTime, err := d.isByTime(ctx, conn, t.messages)
+	if isByTime {
+		found.newestFirst = "created_at DESC, id DESC"
 		// A bare column would have drivers make a time.Time of it, by its declared type.
-		parts = []part{byTime(" AND created_at IS NOT NULL", "+created_at"), byID(" AND created_at IS NULL")}
+		found.parts = []part{byTime(" AND created_at IS NOT NULL", "+created_at", "?"), byID(" AND created_at IS NULL")}
+		found.ahead, err = d.ahead(ctx, conn, t.messages)
 	}
-	return layout{ids: []column{{}}, newestFirst: newestFirst, parts: parts}, nil
+	return found, err
+}
+
+// checkID makes sure that a message's ID is SQLite's own number of the row. Any other column may hold anything.
+func (*sqlite) checkID(ctx context.Context, conn *sql.Conn, messages string) error {
+	var declared string
+	var keys int
+	err := conn.QueryRowContext(ctx, `
+		SELECT upper(type), (SELECT COUNT(*) FROM pragma_table_info(?1) WHERE pk > 0) FROM pragma_table_info(?1)
+		WHERE name = 'id' AND pk > 0`, messages).Scan(&declared, &keys)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return unfitID(messages, "no primary key")
+	case err == nil && (declared != "INTEGER" || keys != 1):
+		return unfitID(messages, declared)
+	}
+	return err
+}
+
+// checkBranches refuses the database of an AdvancedSQLiteSession of Python, which shows only messages that are in
+// another table of its own.
+func (*sqlite) checkBranches(ctx context.Context, conn *sql.Conn, messages string) error {
+	var tables int
+	err := conn.QueryRowContext(ctx, `SELECT COUNT(*) FROM pragma_foreign_key_list('message_structure') AS keys
+		WHERE keys."table" = ? COLLATE NOCASE`, messages).Scan(&tables)
+	if err != nil || tables == 0 {
+		return err
+	}
+	return fmt.Errorf("the table message_structure belongs to an AdvancedSQLiteSession of Python, which keeps branches "+
+		"there that this package does not know: give the two databases of their own: %w", errors.ErrUnsupported)
+}
+
+// ahead compares created_at to its default. NULL is the oldest time.
+func (*sqlite) ahead(ctx context.Context, conn *sql.Conn, messages string) (string, error) {
+	var value sql.NullString
+	err := conn.QueryRowContext(ctx, "SELECT dflt_value FROM pragma_table_info(?) WHERE name = 'created_at'", messages).Scan(&value)
+	if !value.Valid || strings.ContainsAny(value.String, "?{") {
+		return "created_at IS NOT NULL", err
+	}
+	return fmt.Sprintf("created_at IS NOT NULL AND COALESCE(created_at > (%s), TRUE)", value.String), err
+}
+
+// times gives the times of a session, which are text in UTC.
+func (*sqlite) times(ctx context.Context, conn *sql.Conn, sessions string) (string, error) {
+	var times [2]string
+	for i, name := range []string{"created_at", "updated_at"} {
+		var columns int
+		err := conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM pragma_table_info(?) WHERE name = ?", sessions, name).Scan(&columns)
+		if err != nil {
+			return "", err
+		}
+		times[i] = "NULL"
+		if columns == 1 {
+			times[i] = fmt.Sprintf("CASE typeof(%[1]s) WHEN 'text' THEN CAST(strftime('%%s', %[1]s) AS INTEGER) * 1000000 END", name)
+		}
+	}
+	return times[0] + ", " + times[1], nil
 }
 
 func (*sqlite) exists(ctx context.Context, conn *sql.Conn, table string) (bool, error) {
@@ -141,25 +209,21 @@ func (*sqlite) keepsText(ctx context.Context, conn *sql.Conn, table, column stri
 		column, table, declared, errors.ErrUnsupported)
 }
 
-// order tells by the index whose table it is. SQLiteSession of Python orders by id and has an index
-// (session_id, id), as our own tables have. SQLAlchemySession orders by created_at, then id, and has an index
-// (session_id, created_at), to which SQLite adds the id. The orders differ only where the clock has been set
-// back.
-func (*sqlite) order(ctx context.Context, conn *sql.Conn, messages string) (newestFirst string, err error) {
+// isByTime tells by the index whose table it is. SQLiteSession of Python orders by id and has an index
+// (session_id, id), as our own tables have, or one of the same name on (session_id, created_at), if an SDK before
+// 0.6.4 has made it. SQLAlchemySession orders by created_at, then id, and has an index of another name on
+// (session_id, created_at), to which SQLite adds the id. The orders differ only if the clock has been set back.
+func (*sqlite) isByTime(ctx context.Context, conn *sql.Conn, messages string) (bool, error) {
 	const query = `
-		SELECT COUNT(CASE second.name WHEN 'id' THEN 1 END), COUNT(CASE second.name WHEN 'created_at' THEN 1 END)
-		FROM pragma_index_list(?) AS list
+		SELECT COUNT(CASE second.name WHEN 'id' THEN 1 END),
+			COUNT(CASE WHEN second.name = 'created_at' AND list.name = ?2 COLLATE NOCASE THEN 1 END)
+		FROM pragma_index_list(?1) AS list
 		JOIN pragma_index_info(list.name) AS first ON first.seqno = 0 AND first.name = 'session_id'
 		JOIN pragma_index_info(list.name) AS second ON second.seqno = 1
 		WHERE NOT list.partial`
 	var byID, byTime int
-	if err := conn.QueryRowContext(ctx, query, messages).Scan(&byID, &byTime); err != nil {
-		return "", err
-	}
-	if byID == 0 && byTime > 0 {
-		return "created_at DESC, id DESC", nil
-	}
-	return "id DESC", nil
+	err := conn.QueryRowContext(ctx, query, messages, "idx_"+messages+"_session_time").Scan(&byID, &byTime)
+	return byID == 0 && byTime > 0, err
 }
 
 func (d *sqlite) create(ctx context.Context, conn *sql.Conn, t tables) error {
@@ -184,15 +248,30 @@ func (d *sqlite) create(ctx context.Context, conn *sql.Conn, t tables) error {
 		"CREATE INDEX {id index} ON {messages} (session_id, id)")
 }
 
-func (*sqlite) transient(err error) bool {
-	code, ok := sqliteCode(err)
-	return ok && (code&0xff == sqliteBusy || code&0xff == sqliteLocked)
+func (*sqlite) attempts(err error) int {
+	if code := sqliteCode(err) & 0xff; code == sqliteBusy || code == sqliteLocked {
+		return maxAttempts
+	}
+	return 1
 }
 
-// sqliteCode returns SQLite's result code: modernc.org/sqlite gives it by a method, mattn/go-sqlite3 in a field.
-func sqliteCode(err error) (int, bool) {
-	if coder := interface{ Code() int }(nil); errors.As(err, &coder) {
-		return coder.Code(), true
+// sqliteCode returns SQLite's result code, or 0. mattn/go-sqlite3 gives it in a field, modernc.org/sqlite and
+// ncruces/go-sqlite3 by a method, of which the latter returns a type of its own.
+func sqliteCode(err error) int {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		method := reflect.ValueOf(e).MethodByName("Code")
+		if !method.IsValid() || method.Type().NumIn() != 0 || method.Type().NumOut() != 1 {
+			continue
+		}
+		switch code := method.Call(nil)[0]; {
+		case code.CanInt():
+			return int(code.Int())
+		case code.CanUint():
+			return int(code.Uint())
+		}
 	}
-	return intField(err, "Code")
+	code, _ := intField(err, "Code")
+	return code
 }
+
+func (*sqlite) refuse(error) error { return nil }

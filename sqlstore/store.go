@@ -38,7 +38,7 @@ func newStore(db *sql.DB, dialect Dialect, opts []Option) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("db is nil")
 	}
-	c := config{sessions: "agent_sessions", messages: "agent_messages"}
+	c := config{dialect: dialect, sessions: "agent_sessions", messages: "agent_messages"}
 	for i, opt := range opts {
 		if opt == nil {
 			return nil, fmt.Errorf("option %d is nil", i)
@@ -50,11 +50,13 @@ func newStore(db *sql.DB, dialect Dialect, opts []Option) (*Store, error) {
 	s := &Store{db: db}
 	switch dialect {
 	case SQLite:
-		s.database = new(sqlite)
+		lite := new(sqlite)
+		lite.hasWAL.Store(c.withoutWAL)
+		s.database = lite
 	case PostgreSQL:
 		s.database = postgres{}
 	case MySQL:
-		s.database = mysql{}
+		s.database = new(mysql)
 	default:
 		return nil, fmt.Errorf("%v is not a dialect", dialect)
 	}
@@ -72,12 +74,18 @@ func (s *Store) Session(sessionID string) *Session {
 // error.
 type Option func(*config) error
 
-type config struct{ sessions, messages string }
+type config struct {
+	dialect            Dialect
+	schema             string
+	sessions, messages string
+	withoutWAL         bool
+}
 
 // WithTables names the tables, which otherwise are agent_sessions and agent_messages, as in Python. The names
 // must differ by more than case, and each must be an identifier: at most 63 letters, digits and underscores of
-// ASCII, not starting with a digit. The tables are looked for where the connection looks for tables without a
-// schema: in PostgreSQL that is its search_path.
+// ASCII, not starting with a digit. Unless
+// WithSchema names their schema, the tables are looked for where the connection
+// looks for tables without one: in PostgreSQL that is its search_path.
 func WithTables(sessions, messages string) Option {
 	return func(c *config) error {
 		for _, name := range []string{sessions, messages} {
@@ -89,6 +97,37 @@ func WithTables(sessions, messages string) Option {
 			return fmt.Errorf("both tables have the name %q", messages)
 		}
 		c.sessions, c.messages = sessions, messages
+		return nil
+	}
+}
+
+// WithSchema names the schema of the tables in PostgreSQL, and the database that
+// holds them in MySQL. It must exist. Poolers pass no search_path on, so that the
+// tables in another schema than that of the role need this. The name has at most
+// 63 letters, digits, underscores and hyphens of ASCII. SQLite has no schemas: with
+// it, the option is an error.
+func WithSchema(name string) Option {
+	return func(c *config) error {
+		if c.dialect == SQLite {
+			return errors.New("SQLite has no schemas")
+		}
+		if !isName(name) {
+			return fmt.Errorf("schema %q is not a name of at most %d letters, digits, underscores and hyphens", name, maxIdentifier)
+		}
+		c.schema = name
+		return nil
+	}
+}
+
+// WithoutWAL leaves the journal mode of a SQLite file as it is. File systems of
+// networks need it, as they cannot have WAL. Readers and writers then wait for one
+// another. With other databases the option is an error.
+func WithoutWAL() Option {
+	return func(c *config) error {
+		if c.dialect != SQLite {
+			return fmt.Errorf("%v has no journal mode", c.dialect)
+		}
+		c.withoutWAL = true
 		return nil
 	}
 }

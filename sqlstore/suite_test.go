@@ -33,7 +33,7 @@ func TestSuite(t *testing.T) {
 					}
 					sessiontest.Run(t, func(t *testing.T, sessionID string) encsession.Session {
 						return f.Session(sessionID)
-					})
+					}, sessiontest.WithSessions(f.Sessions))
 				})
 				if by.name != ours.name && by.name != inGeneralCI.name && by.name != inLatin1.name {
 					return

@@ -15,28 +15,48 @@ const maxIdentifier = 63
 
 // tables holds the names of the tables, and fills them into statements.
 type tables struct {
+	schema             string // empty if the connection finds the tables by itself
 	sessions, messages string
 	database           database
 	names              *strings.Replacer
 }
 
 func newTables(d database, c config) tables {
-	return tables{
+	t := tables{
+		schema:   c.schema,
 		sessions: c.sessions,
 		messages: c.messages,
 		database: d,
-		// The names of the indexes are those that Python gives them.
-		names: strings.NewReplacer(
-			"{sessions}", d.quote(c.sessions),
-			"{messages}", d.quote(c.messages),
-			"{id index}", d.quote(cut("idx_"+c.messages+"_session_id")),
-			"{time index}", d.quote(cut("idx_"+c.messages+"_session_time")),
-			"{foreign key}", d.quote(cut("fk_"+c.messages)),
-			// The first comparison is what an index of the column serves, whatever its collation;
-			// the second tells apart what that collation takes for equal.
-			"{same ID}", "session_id = ? AND "+d.bytes("session_id")+" = ?",
-		),
 	}
+	t.names = strings.NewReplacer(
+		"{sessions}", t.name(c.sessions),
+		"{messages}", t.name(c.messages),
+		// The names of the indexes are those that Python gives them.
+		"{id index}", d.quote(cut("idx_"+c.messages+"_session_id")),
+		"{time index}", d.quote(cut("idx_"+c.messages+"_session_time")),
+		"{foreign key}", d.quote(cut("fk_"+c.messages)),
+		// The first comparison is what an index of the column serves, whatever its collation;
+		// the second tells apart what that collation takes for equal.
+		"{same ID}", "session_id = ? AND "+d.bytes("session_id")+" = ?"+d.checked(),
+		"{checked}", d.checked(),
+	)
+	return t
+}
+
+// name returns a table's name as it stands in a statement.
+func (t tables) name(table string) string {
+	if t.schema == "" {
+		return t.database.quote(table)
+	}
+	return t.database.quote(t.schema) + "." + t.database.quote(table)
+}
+
+// schemaOrNil returns the schema as a parameter of a statement: NULL is that of the connection.
+func (t tables) schemaOrNil() any {
+	if t.schema == "" {
+		return nil
+	}
+	return t.schema
 }
 
 // cut shortens a name that is made from that of a table, to one that no other table's name is cut to.
@@ -49,8 +69,9 @@ func cut(name string) string {
 	return name[:maxIdentifier-len(suffix)] + suffix
 }
 
-// fill makes a statement of a text in which the tables, what belongs to them and a comparison have names in
-// braces, and every parameter is a question mark. {same ID} has two parameters, both the session ID.
+// fill makes a statement of a text in which the tables, what belongs to them and two conditions have names in
+// braces, and every parameter is a question mark. {same ID} has two parameters, both the session ID, and includes
+// {checked}, which begins with AND.
 func (t tables) fill(query string) string {
 	return t.database.placeholders(t.names.Replace(query))
 }
@@ -99,4 +120,14 @@ func isIdentifier(name string) bool {
 		}
 	}
 	return true
+}
+
+// isName reports whether a schema may have this name.
+func isName(name string) bool {
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxIdentifier
 }

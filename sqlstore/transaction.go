@@ -14,6 +14,7 @@ import (
 // servers wait for locks by themselves, so that most attempts take a while.
 const (
 	maxAttempts  = 20
+	lockAttempts = 3 // of calls that have waited for a lock until the server's time for that was over
 	maxRetryTime = 30 * time.Second
 	maxDelay     = 500 * time.Millisecond // between two attempts
 )
@@ -49,10 +50,14 @@ func (s *Store) onConnection(ctx context.Context, f func(*sql.Conn) error) error
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil || !tryAgain(s.database, err) {
+		most := attempts(s.database, err)
+		if refused := s.database.refuse(err); refused != nil {
+			return refused
+		}
+		if ctx.Err() != nil || most == 1 {
 			return withContext(ctx, err)
 		}
-		if n == maxAttempts || time.Since(start) > maxRetryTime {
+		if n >= most || time.Since(start) > maxRetryTime {
 			return fmt.Errorf("after %d attempts: %w", n, err)
 		}
 		if err := sleep(ctx, delay(n)); err != nil {

@@ -1,0 +1,93 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// reservedIDs are what must be left behind the highest ID of a SQLite table for
+// new rows to come behind the others: after the last of all, SQLite takes any ID
+// that is free, or none.
+const reservedIDs = maxBatchRows
+
+// insert adds items behind those that the session holds. Their created_at is the
+// column's default. Only if the newest message is ahead of that, as its client has
+// another time zone or a clock ahead of this one, its time is copied, within the
+// database.
+func (t transaction) insert(ctx context.Context, texts []string) error {
+	args := make([]any, 0, 2*len(texts))
+	for _, text := range texts {
+		args = append(args, t.sessionID, text)
+	}
+	values := "VALUES " + list("(?, ?)", len(texts))
+	query := "INSERT INTO {messages} (session_id, message_data) "
+
+	inserted, err := int64(0), error(nil)
+	switch condition := t.layout.fits(); {
+	case condition == "":
+		query = query + "SELECT * FROM (" + values + fmt.Sprintf(") AS item WHERE COALESCE((SELECT MAX(id) FROM {messages}), 0) <= %d", int64(math.MaxInt64-reservedIDs))
+		inserted, err = t.exec(ctx, query, args...)
+	case t.layout.values:
+		var fits bool
+		err = t.QueryRowContext(ctx, t.tables.fill("SELECT "+condition), t.sessionID, t.sessionID).Scan(&fits)
+		if err == nil && fits {
+			inserted, err = t.exec(ctx, query+values, args...)
+		}
+	default:
+		query += "SELECT * FROM (" + values + ") AS item WHERE " + condition
+		inserted, err = t.exec(ctx, query, append(args, t.sessionID, t.sessionID)...)
+	}
+	if err == nil && inserted == 0 {
+		inserted, err = t.insertAtNewest(ctx, texts, values, args)
+	}
+	if err == nil && inserted != int64(len(texts)) {
+		return fmt.Errorf("the database has stored %d of %d rows, and no error: a trigger or a rule on the messages table keeps them away",
+			inserted, len(texts))
+	}
+	return err
+}
+
+// fits returns the condition that an item with the default time sorts behind the
+// newest message. Its parameters are those of {same ID}. It is empty if the order
+// is that of the IDs alone.
+func (l layout) fits() string {
+	if l.ahead == "" {
+		return ""
+	}
+	return "NOT EXISTS (SELECT 1 FROM (SELECT " + l.ahead + " AS ahead FROM {messages} WHERE {same ID} ORDER BY " +
+		l.newestFirst + " LIMIT 1) AS newest WHERE ahead)"
+}
+
+// insertAtNewest adds items with the time of the newest message.
+func (t transaction) insertAtNewest(ctx context.Context, texts []string, values string, args []any) (inserted int64, err error) {
+	const query = "INSERT INTO {messages} (session_id, message_data, created_at) SELECT "
+	newest := "FROM {messages} WHERE {same ID} ORDER BY " + t.layout.newestFirst + " LIMIT 1"
+	switch {
+	case t.layout.ahead == "":
+		return 0, t.outOfIDs(ctx)
+	case !t.layout.values:
+		return t.exec(ctx, query+"item.*, newest.created_at FROM ("+values+") AS item, (SELECT created_at "+newest+") AS newest",
+			append(args, t.sessionID, t.sessionID)...)
+	}
+	for _, text := range texts { // one by one: a UNION would give them a type, which may have a length
+		n, err := t.exec(ctx, query+"?, ?, created_at "+newest, t.sessionID, text, t.sessionID, t.sessionID)
+		if err != nil {
+			return 0, err
+		}
+		inserted += n
+	}
+	return inserted, nil
+}
+
+// outOfIDs returns an error if the table is at its last ID.
+func (t transaction) outOfIDs(ctx context.Context) error {
+	var last int64
+	err := t.QueryRowContext(ctx, t.tables.fill("SELECT COALESCE(MAX(id), 0) FROM {messages}")).Scan(&last)
+	if err == nil && last > math.MaxInt64-reservedIDs {
+		return errors.New("the messages table has a row with the last ID that there can be, so that no other can come behind it: " +
+			"give that row another ID, and the table its number in sqlite_sequence")
+	}
+	return err
+}
