@@ -84,7 +84,7 @@ func (a *app) redisStore(client redis.UniversalClient, server *server) (store, s
 	if err != nil {
 		return nil, "", cmp.Or(err, client.Close())
 	}
-	return storeOf[*redisstore.Session]{shim[*redisstore.Session]{s}, client}, server.shown(true), nil
+	return storeOf[*redisstore.Session]{s, client}, server.shown(true), nil
 }
 
 // isAddress reports whether this is a host and a port.

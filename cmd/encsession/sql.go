@@ -90,7 +90,7 @@ func (a *app) sqlStore(db *sql.DB, dialect sqlstore.Dialect, shown string) (stor
 		return nil, "", cmp.Or(err, db.Close())
 	}
 	db.SetMaxIdleConns(a.flags.workers + 2) // so that workers keep their connections
-	return storeOf[*sqlstore.Session]{shim[*sqlstore.Session]{s}, db}, shown, nil
+	return storeOf[*sqlstore.Session]{s, db}, shown, nil
 }
 
 // sqliteDSN returns the DSN of a file that is there: SQLite would make a missing
