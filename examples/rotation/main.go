@@ -195,11 +195,11 @@ func (r *rotation) refused(ctx context.Context, key key) error {
 // countUnder counts the items that somebody with this key alone would read.
 func (r *rotation) countUnder(ctx context.Context, key key) (readable, all int, err error) {
 	somebody := &service{db: r.reader.db, store: r.reader.store, key: key}
-	for sessionID, err := range somebody.store.SessionIDs(ctx) {
+	for info, err := range somebody.store.Sessions(ctx) {
 		if err != nil {
 			return 0, 0, err
 		}
-		report, err := somebody.audit(ctx, sessionID)
+		report, err := somebody.audit(ctx, info.ID)
 		if err != nil {
 			return 0, 0, err
 		}

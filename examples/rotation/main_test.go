@@ -126,12 +126,12 @@ func auditUnder(t *testing.T, r *rotation, key key) map[string]encsession.Report
 	t.Helper()
 	auditor := &service{store: r.operator.store, key: key}
 	reports := map[string]encsession.Report{}
-	for sessionID, err := range auditor.store.SessionIDs(t.Context()) {
+	for info, err := range auditor.store.Sessions(t.Context()) {
 		require.NoError(t, err)
-		report, err := auditor.audit(t.Context(), sessionID)
+		report, err := auditor.audit(t.Context(), info.ID)
 		require.NoError(t, err)
 		require.Positive(t, report.Readable)
-		reports[sessionID] = report
+		reports[info.ID] = report
 	}
 	return reports
 }

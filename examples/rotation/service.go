@@ -92,20 +92,20 @@ func (s *service) audit(ctx context.Context, sessionID string) (encsession.Repor
 func (s *service) rekeyAll(ctx context.Context) (int, error) {
 	total := 0
 	var skipped []error
-	for sessionID, err := range s.store.SessionIDs(ctx) {
+	for info, err := range s.store.Sessions(ctx) {
 		if err != nil {
 			return total, err
 		}
-		session, err := s.session(sessionID)
+		session, err := s.session(info.ID)
 		if err != nil {
-			return total, fmt.Errorf("session %q: %w", sessionID, err)
+			return total, fmt.Errorf("session %q: %w", info.ID, err)
 		}
 		changed, err := session.Rekey(ctx)
 		total += changed
 		if err == nil {
 			continue
 		}
-		err = fmt.Errorf("session %q: %w", sessionID, err)
+		err = fmt.Errorf("session %q: %w", info.ID, err)
 		if _, ok := errors.AsType[*encsession.SkippedError](err); !ok {
 			return total, err
 		}

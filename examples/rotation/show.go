@@ -41,15 +41,15 @@ func (r *rotation) audit(ctx context.Context) error {
 	})
 
 	var sums [5]int
-	for sessionID, err := range r.operator.store.SessionIDs(ctx) {
+	for info, err := range r.operator.store.Sessions(ctx) {
 		if err != nil {
 			return err
 		}
-		counts, err := r.auditSession(ctx, sessionID)
+		counts, err := r.auditSession(ctx, info.ID)
 		if err != nil {
-			return fmt.Errorf("session %q: %w", sessionID, err)
+			return fmt.Errorf("session %q: %w", info.ID, err)
 		}
-		row := table.Row{sessionID}
+		row := table.Row{info.ID}
 		for i, n := range counts {
 			sums[i] += n
 			row = append(row, n)
