@@ -25,3 +25,18 @@ func TestREADME(t *testing.T) {
 	unindented := regexp.MustCompile(`(?m)^\t`).ReplaceAllString(string(body[1]), "")
 	require.Equal(t, unindented, string(sample[1]))
 }
+
+// TestOperationsRecipe keeps the recipe of docs/operations.md a part of
+// Example_startup, which is compiled and run.
+func TestOperationsRecipe(t *testing.T) {
+	document, err := os.ReadFile("docs/operations.md")
+	require.NoError(t, err)
+	recipe := regexp.MustCompile("(?s)```go\n(.*?)```").FindSubmatch(document)
+	require.NotNil(t, recipe)
+
+	source, err := os.ReadFile("example_test.go")
+	require.NoError(t, err)
+	body := regexp.MustCompile(`(?s)// What follows is the recipe of docs/operations.md.\n(.*?)\t// This is its end.`).FindSubmatch(source)
+	require.NotNil(t, body)
+	require.Equal(t, regexp.MustCompile(`(?m)^\t`).ReplaceAllString(string(body[1]), ""), string(recipe[1]))
+}
