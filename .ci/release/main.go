@@ -73,6 +73,7 @@ type rehearsal struct {
 	ctx                  context.Context // ends with a signal
 	root, scratch, proxy string
 	version              string
+	files                []string // all of the repository
 	modules              []*module
 }
 
@@ -119,8 +120,8 @@ func (r *rehearsal) find() error {
 	if err != nil {
 		return err
 	}
-	files := strings.Split(strings.TrimSuffix(listed, "\x00"), "\x00")
-	for _, file := range files {
+	r.files = strings.Split(strings.TrimSuffix(listed, "\x00"), "\x00")
+	for _, file := range r.files {
 		if path.Base(file) != "go.mod" {
 			continue
 		}
@@ -134,7 +135,7 @@ func (r *rehearsal) find() error {
 		}
 		r.modules = append(r.modules, &module{path: mod.Module.Mod.Path, folder: path.Dir(file), mod: mod})
 	}
-	for _, file := range files { // to the module with the longest folder
+	for _, file := range r.files { // to the module with the longest folder
 		var own *module
 		for _, m := range r.modules {
 			if (m.folder == "." || strings.HasPrefix(file, m.folder+"/")) && (own == nil || len(m.folder) > len(own.folder) || own.folder == ".") {
@@ -188,7 +189,11 @@ func (r *rehearsal) lay() error {
 
 func (r *rehearsal) layModule(m *module) error {
 	tree := filepath.Join(r.scratch, "trees", filepath.FromSlash(m.folder), "tree")
-	if err := r.copyTo(m, tree); err != nil {
+	files := m.files
+	if !slices.Contains(files, path.Join(m.folder, "LICENSE")) { // then it has that of the root, as with go
+		files = append(slices.Clone(files), "LICENSE")
+	}
+	if err := r.copyTo(files, m, m.folder, tree); err != nil {
 		return err
 	}
 	escaped, err := modulepath.EscapePath(m.path)
@@ -220,27 +225,22 @@ func (r *rehearsal) layModule(m *module) error {
 	return nil
 }
 
-// copyTo copies the files of a module as they would be tagged. A module without
-// a licence of its own has that of the root, as go does it too.
-func (r *rehearsal) copyTo(m *module, tree string) error {
-	files := m.files
-	if !slices.Contains(files, path.Join(m.folder, "LICENSE")) {
-		files = append(slices.Clone(files), "LICENSE")
-	}
+// copyTo copies files to another folder, where they stand as they do below a
+// folder of the repository. The module's go.mod is as it would be tagged.
+func (r *rehearsal) copyTo(files []string, m *module, below, to string) error {
 	for _, file := range files {
-		name := strings.TrimPrefix(file, m.folder+"/")
 		content, err := os.ReadFile(filepath.Join(r.root, file))
-		if err == nil && name == "go.mod" {
+		if err == nil && file == path.Join(m.folder, "go.mod") {
 			content, err = m.mod.Format()
 		}
 		if err != nil {
 			return err
 		}
-		to := filepath.Join(tree, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		name := filepath.Join(to, filepath.FromSlash(strings.TrimPrefix(file, below+"/")))
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(to, content, 0o644); err != nil {
+		if err := os.WriteFile(name, content, 0o644); err != nil {
 			return err
 		}
 	}
@@ -358,8 +358,9 @@ func (r *rehearsal) check(cache string, checks []string) error {
 			continue
 		}
 		fmt.Printf("  %s\n", m.path)
-		folder := filepath.Join(r.scratch, "checked", filepath.FromSlash(m.folder))
-		if err := r.copyTo(m, folder); err != nil {
+		copied := filepath.Join(r.scratch, "checked") // all of the repository, since tests look at files of others
+		folder := filepath.Join(copied, filepath.FromSlash(m.folder))
+		if err := r.copyTo(r.files, m, "", copied); err != nil {
 			return err
 		}
 		environment := r.environment(cache)
