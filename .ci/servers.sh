@@ -50,7 +50,7 @@ install_servers() {
 		made_policy=yes
 	fi
 	{ apt-get update && DEBIAN_FRONTEND=noninteractive \
-		apt-get install --yes --no-install-recommends postgresql pgbouncer mariadb-server nodejs npm; } >"$log" 2>&1 || failed=yes
+		apt-get install --yes --no-install-recommends postgresql pgbouncer mariadb-server tzdata nodejs npm; } >"$log" 2>&1 || failed=yes
 	[[ -z $made_policy ]] || rm -f "$policy"
 	if [[ -n $failed ]]; then
 		tail -n 40 "$log" >&2
@@ -148,12 +148,19 @@ start_mariadb() {
 	cat >"$servers_dir/mariadb.sql" <<-SQL
 		CREATE DATABASE encsession CHARACTER SET utf8mb4;
 		CREATE USER encsession@'127.0.0.1' IDENTIFIED BY '$password';
+		CREATE DATABASE \`encsession-2\` CHARACTER SET utf8mb4;
 		GRANT ALL ON encsession.* TO encsession@'127.0.0.1';
+		GRANT ALL ON \`encsession-2\`.* TO encsession@'127.0.0.1';
+		GRANT BINLOG ADMIN ON *.* TO encsession@'127.0.0.1';
 		ALTER USER root@localhost ACCOUNT LOCK;
 	SQL
+	# A zone with an hour that comes twice, which the server knows only if it is told.
+	echo 'USE mysql;' >>"$servers_dir/mariadb.sql"
+	mariadb-tzinfo-to-sql /usr/share/zoneinfo/Europe/Berlin Europe/Berlin |
+		sed -n '/^INSERT INTO time_zone /,/^UNLOCK/p' | grep -v '^UNLOCK' >>"$servers_dir/mariadb.sql"
 	as_user mysql mariadbd --no-defaults --datadir="$servers_dir/mariadb" --bind-address=127.0.0.1 \
 		--port="$port" --socket="$servers_dir/mariadb/socket" --pid-file="$servers_dir/mariadb/mariadbd.pid" --skip-name-resolve \
-		--skip-log-bin --max-connections=200 --init-file="$servers_dir/mariadb.sql" \
+		--log-bin --max-connections=200 --init-file="$servers_dir/mariadb.sql" \
 		>>"$servers_dir/mariadb.log" 2>&1 &
 	mariadb_pid=$!
 	wait_until_ready mariadb "$mariadb_pid" env MYSQL_PWD="$password" mariadb-admin --no-defaults \

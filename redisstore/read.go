@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // GetItems returns the newest limit items, oldest first; all of them where limit is 0 or less. Its cost depends on the
@@ -33,32 +31,66 @@ func (s *Session) getItems(ctx context.Context, limit int) ([]Item, error) {
 		if err != nil {
 			return nil, readError(ctx, err)
 		}
-		items := []Item{}
-		for _, element := range slices.Backward(elements) {
-			if item := Item(element); len(items) < limit && isJSON(item) {
-				items = append(items, item)
-			}
-		}
+		items := newestItems(elements, limit)
 		if len(items) == limit || len(elements) < window {
-			slices.Reverse(items)
 			return items, nil
 		}
 	}
+}
+
+// blockSize is how many bytes of items share a block of memory, unless an item
+// is larger. A block for each item would be slower, and one for all of them would
+// keep a whole history in memory while the caller keeps one item.
+const blockSize = 64 << 10
+
+// newestItems returns the newest elements that are items, limit of them at most.
+func newestItems(elements []string, limit int) []Item {
+	left := 0 // bytes
+	for _, element := range elements {
+		left += len(element)
+	}
+	items := make([]Item, 0, len(elements))
+	var block []byte
+	for _, element := range slices.Backward(elements) {
+		if len(items) == limit {
+			break
+		}
+		if len(element) > cap(block)-len(block) {
+			block = make([]byte, 0, max(len(element), min(left, blockSize)))
+		}
+		left -= len(element)
+		start := len(block)
+		block = append(block, element...)
+		if item := Item(block[start:len(block):len(block)]); isJSON(item) {
+			items = append(items, item)
+		} else {
+			block = block[:start]
+		}
+	}
+	slices.Reverse(items)
+	return items
 }
 
 // newest returns the newest elements of the list, oldest first.
 func (s *Session) newest(ctx context.Context, window int) ([]string, error) {
 	k := s.keys()
 	pipeline := s.store.client.Pipeline()
-	id := pipeline.HGet(ctx, k.hash, sessionIDField)
+	hash := pipeline.HMGet(ctx, k.hash, sessionIDField)
 	elements := pipeline.LRange(ctx, k.messages, int64(-window), -1)
-	if _, err := pipeline.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	if _, err := pipeline.Exec(ctx); err != nil {
 		return nil, err
 	}
-	if id.Err() == nil && id.Val() != s.id {
+	fields, err := textFields(hash.Val(), 1)
+	if err != nil {
+		return nil, err
+	}
+	if id := fields[0]; id != nil && *id != s.id {
 		return nil, errors.New("the keys belong to a session with another ID, under another prefix")
 	}
-	return elements.Val(), elements.Err()
+	if len(elements.Val()) > window {
+		return nil, errReply
+	}
+	return elements.Val(), nil
 }
 
 func double(n int) int {

@@ -70,7 +70,7 @@ func newFixture(t testing.TB, s setup, opts ...Option) *fixture {
 }
 
 func newFixtureOn(t testing.TB, client redis.UniversalClient, opts ...Option) *fixture {
-	f := &fixture{client: client, prefix: "test-" + strings.ToLower(rand.Text()[:10])}
+	f := &fixture{client: client, prefix: "test-" + random()}
 	var err error
 	f.Store, err = New(client, append([]Option{WithPrefix(f.prefix)}, opts...)...)
 	require.NoError(t, err)
@@ -80,19 +80,27 @@ func newFixtureOn(t testing.TB, client redis.UniversalClient, opts ...Option) *f
 
 // deleteAll deletes every key that has the prefix in it, whoever has set it.
 func (f *fixture) deleteAll(t testing.TB) {
+	f.eachKey(t, func(pipeline redis.Pipeliner, key string) { pipeline.Unlink(context.Background(), key) })
+}
+
+// eachKey has do queue a command for every key that has the prefix in it.
+func (f *fixture) eachKey(t testing.TB, do func(pipeline redis.Pipeliner, key string)) {
 	nodes, err := f.nodes(context.Background())
 	require.NoError(t, err)
 	for _, node := range nodes {
 		keys := node.Scan(context.Background(), 0, "*"+f.prefix+"*", 10_000).Iterator()
 		pipeline := f.client.Pipeline() // which a cluster client sends to where the keys are
 		for keys.Next(context.Background()) {
-			pipeline.Unlink(context.Background(), keys.Val())
+			do(pipeline, keys.Val())
 		}
 		require.NoError(t, keys.Err())
 		_, err := pipeline.Exec(context.Background())
 		require.NoError(t, err)
 	}
 }
+
+// random returns lower-case letters and digits that no other call has returned.
+func random() string { return strings.ToLower(rand.Text()[:16]) }
 
 // numbered returns items with the numbers from first to last.
 func numbered(first, last int) []Item {

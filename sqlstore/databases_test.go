@@ -37,8 +37,18 @@ var backends = []backend{
 	{name: "mysql", dialect: MySQL, driver: "mysql", dsnEnv: "ENCSESSION_MYSQL_DSN"},
 }
 
+// moreBackends are what the conformance suite runs on too: what differs from a backend in what the suite looks at.
+var moreBackends = []backend{
+	{name: "postgres18", dialect: PostgreSQL, driver: "pgx", dsnEnv: "ENCSESSION_POSTGRES18_DSN"},
+	{name: "pgbouncer", dialect: PostgreSQL, driver: "pgx", dsnEnv: "ENCSESSION_PGBOUNCER_DSN"},
+}
+
 // onEach runs a test on each backend of these dialects, or on all.
 func onEach(t *testing.T, f func(t *testing.T, b backend), dialects ...Dialect) {
+	onEachOf(t, backends, f, dialects...)
+}
+
+func onEachOf(t *testing.T, backends []backend, f func(t *testing.T, b backend), dialects ...Dialect) {
 	for _, b := range backends {
 		if len(dialects) > 0 && !contains(dialects, b.dialect) {
 			continue
@@ -69,6 +79,14 @@ func (b backend) dsn(t testing.TB) string {
 		t.Skipf("set %s to the DSN of a server to run this test", b.dsnEnv)
 	}
 	return dsn
+}
+
+// withParameter adds a parameter to a DSN.
+func withParameter(dsn, parameter string) string {
+	if strings.Contains(dsn, "?") {
+		return dsn + "&" + parameter
+	}
+	return dsn + "?" + parameter
 }
 
 func (b backend) open(t testing.TB, dsn string) *sql.DB {

@@ -229,6 +229,8 @@ func TestAttempts(t *testing.T) {
 		{new(sqlite), sqliteError{6}, 20},
 		{new(sqlite), sqliteError{517}, 20},
 		{new(sqlite), sqliteError{13}, 1},
+		{new(sqlite), typedSQLiteError{5}, 20},
+		{new(sqlite), typedSQLiteError{13}, 1},
 		{new(sqlite), struct{ error }{sqliteError{5}}, 1}, // not a chain
 		{new(sqlite), errors.New("database is locked"), 1},
 	} {
@@ -239,6 +241,14 @@ func TestAttempts(t *testing.T) {
 }
 
 type sqliteError struct{ code int }
+
+// typedSQLiteError gives its code in a type of its own, as ncruces/go-sqlite3 does.
+type typedSQLiteError struct{ code sqliteCodeType }
+
+type sqliteCodeType uint8
+
+func (typedSQLiteError) Error() string          { return "error" }
+func (e typedSQLiteError) Code() sqliteCodeType { return e.code }
 
 func (sqliteError) Error() string { return "error" }
 func (e sqliteError) Code() int   { return e.code }

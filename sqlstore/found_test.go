@@ -111,3 +111,64 @@ func TestADeadlineThatTheDriverSeesFirst(t *testing.T) {
 type lateContext struct{ context.Context }
 
 func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
+
+// TestAdvancedSQLiteSession finds the tables of that class of Python, and tables of the user's own that reference messages.
+func TestAdvancedSQLiteSession(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, bySQLiteSession)
+		f.exec(t, "CREATE TABLE message_tags (id INTEGER PRIMARY KEY, message_id INTEGER NOT NULL REFERENCES {messages}(id) ON DELETE CASCADE)")
+		f.exec(t, "CREATE TABLE message_structure (id INTEGER PRIMARY KEY, message_id INTEGER REFERENCES message_tags(id))")
+		add(t, f.Session("s"), numbered(1, 1)...)
+		f.exec(t, "DROP TABLE message_structure")
+		f.exec(t, `CREATE TABLE message_structure (
+			id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, message_id INTEGER NOT NULL,
+			branch_id TEXT NOT NULL DEFAULT 'main', message_type TEXT NOT NULL, sequence_number INTEGER NOT NULL,
+			FOREIGN KEY (session_id) REFERENCES {sessions}(session_id) ON DELETE CASCADE,
+			FOREIGN KEY (message_id) REFERENCES {messages}(id) ON DELETE CASCADE)`)
+		store := f.secondHandle(t)
+		for name, err := range calls(t.Context(), store, store.Session("s")) {
+			require.ErrorIs(t, err, errors.ErrUnsupported, name)
+			require.ErrorContains(t, err, "AdvancedSQLiteSession")
+		}
+		require.Equal(t, 1, f.count(t, "SELECT COUNT(*) FROM {messages}"))
+	}, SQLite)
+}
+
+// byFormerSQLiteSession are the tables as SQLiteSession made them before 0.6.4. Later versions leave the index as it is.
+var byFormerSQLiteSession = withCollation(bySQLiteSession, "(session_id, id)", "(session_id, created_at)")
+
+// TestFilesOfFormerSDKs are ordered by ID, as every version of SQLiteSession does since.
+func TestFilesOfFormerSDKs(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, byFormerSQLiteSession)
+		s := f.Session("s")
+		add(t, s, numbered(1, 2)...)
+		f.exec(t, "UPDATE {messages} SET created_at = '2037-01-01 00:00:00' WHERE id = 1") // the clock was set back
+		add(t, s, numbered(3, 3)...)
+		requireItems(t, s, numbered(1, 3)...)
+		items, _ := passed(t, s, 1)
+		require.Equal(t, texts(numbered(1, 3)), texts(items))
+		require.Equal(t, []string{`{"n": 3}`}, f.tryPythonPop(t, pythonPop[SQLite]))
+		require.Equal(t, `{"n": 2}`, string(pop(t, s)))
+	}, SQLite)
+}
+
+// TestIDsThatAreNoIntegers would hide sessions, and errors would quote them.
+func TestIDsThatAreNoIntegers(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		for _, typ := range map[Dialect][]string{
+			SQLite:     {"TEXT PRIMARY KEY", "INT PRIMARY KEY", "INTEGER", "BLOB PRIMARY KEY"},
+			PostgreSQL: {"TEXT PRIMARY KEY", "UUID PRIMARY KEY", "NUMERIC PRIMARY KEY"},
+			MySQL:      {"VARCHAR(20) PRIMARY KEY", "DECIMAL(20) PRIMARY KEY", "BINARY(16) PRIMARY KEY"},
+		}[b.dialect] {
+			f := newFixture(t, b, tablesOf{ddl: []string{
+				"CREATE TABLE {sessions} (session_id VARCHAR(200) PRIMARY KEY, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, updated_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP)",
+				"CREATE TABLE {messages} (id " + typ + ", session_id VARCHAR(200), message_data TEXT, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP)",
+			}})
+			for name, err := range calls(t.Context(), f.Store, f.Session("s")) {
+				require.ErrorIs(t, err, errors.ErrUnsupported, "%s: %s", typ, name)
+				require.ErrorContains(t, err, "column id of table ")
+			}
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package sqlstore
 
 import (
+	"crypto/rand"
+	"database/sql"
 	"errors"
 	"strings"
 	"testing"
@@ -176,4 +178,74 @@ func TestUnsupportedTables(t *testing.T) {
 		}
 		refuses(t, f, "UTF-16")
 	}, SQLite)
+}
+
+// TestConnectionsThatChangeText have another character set, from the DSN or from what a server sets at each connection, also
+// if it begins to do so after the Store has found its tables.
+func TestConnectionsThatChangeText(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		add(t, f.Session("s"), Item(`"é"`))
+		for _, parameter := range map[Dialect][]string{
+			PostgreSQL: {"client_encoding=LATIN1", "client_encoding=SQL_ASCII"},
+			MySQL: {
+				"charset=latin1", "collation_connection=utf8mb3_unicode_ci", "character_set_connection=latin1",
+				"character_set_results=latin1", "character_set_results=NULL", "character_set_client=utf8mb3",
+				"interpolateParams=true&collation_connection=utf8mb3_unicode_ci",
+			},
+		}[b.dialect] {
+			store := f.in(t, parameter)
+			for _, found := range []*layout{nil, f.found.Load()} {
+				store.found.Store(found)
+				for name, err := range calls(t.Context(), store, store.Session("🦊")) {
+					if name == "CreateTables" && b.dialect == PostgreSQL || name == "RewriteItems" && found == nil {
+						continue // the first writes no text, and the second has been stopped before
+					}
+					require.ErrorIs(t, err, errors.ErrUnsupported, "%s: %s", parameter, name)
+					require.ErrorContains(t, err, map[Dialect]string{
+						PostgreSQL: "add client_encoding=UTF8 to the DSN",
+						MySQL:      "add charset=utf8mb4 to the DSN",
+					}[b.dialect])
+				}
+			}
+			// One whose connection changed between the look at a batch and the change.
+			require.NoError(t, store.onConnection(t.Context(), func(conn *sql.Conn) error {
+				tx := transaction{Conn: conn, tables: f.tables, layout: *f.found.Load(), sessionID: "s"}
+				_, err := tx.swap(t.Context(), []change{{row: row{id: 1, data: Item(`"é"`)}}}, nil)
+				require.ErrorIs(t, store.database.refuse(err), errors.ErrUnsupported)
+				return nil
+			}))
+		}
+		requireItems(t, f.Session("s"), Item(`"é"`))
+		require.Equal(t, []string{"s"}, sessionIDs(t, f.Store))
+	}, PostgreSQL, MySQL)
+}
+
+// TestDatabaseInLatin1 is used over a connection without parameters, and then as its error says.
+func TestDatabaseInLatin1(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		server := b.open(t, b.dsn(t))
+		name := "encsession_" + strings.ToLower(rand.Text()[:10])
+		_, err := server.Exec("CREATE DATABASE " + name + " ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
+		require.NoError(t, err)
+		t.Cleanup(func() {
+			_, err := server.Exec("DROP DATABASE " + name + " WITH (FORCE)")
+			require.NoError(t, err)
+		})
+		dsn := strings.Replace(b.dsn(t), "/postgres?", "/"+name+"?", 1)
+		f := newFixtureAt(t, b, withParameter(dsn, "client_encoding=UTF8"), ours)
+		plain, err := New(b.open(t, dsn), PostgreSQL, WithTables(f.sessions, f.messages))
+		require.NoError(t, err)
+		for _, id := range []string{"müller", "日本"} {
+			err := plain.Session(id).AddItems(t.Context(), Item(`{}`))
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+			require.ErrorContains(t, err, "add client_encoding=UTF8 to the DSN")
+		}
+		add(t, f.Session("müller"), Item(`"grün"`))
+		requireItems(t, f.Session("müller"), Item(`"grün"`))
+		require.Error(t, f.Session("日本").AddItems(t.Context(), Item(`{}`)))
+		require.Error(t, f.Session("müller").AddItems(t.Context(), Item(`"日本"`)))
+		require.Equal(t, []string{"müller"}, sessionIDs(t, f.Store))
+		require.Equal(t, []string{"6dc3bc6c6c6572"}, f.strings(t, "SELECT encode(convert_to(session_id, 'UTF8'), 'hex') FROM {messages}"))
+	}, PostgreSQL)
 }

@@ -6,8 +6,11 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
 )
 
 func sessionIDs(t testing.TB, s *Store) []string {
@@ -141,4 +144,37 @@ func heap() uint64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
+}
+
+// TestSessionTimes compares what Sessions gives to what other clients have written.
+func TestSessionTimes(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
+			f := newFixture(t, b, by)
+			start := time.Now().Add(-2 * time.Second)
+			add(t, f.Session("new"), numbered(1, 1)...)
+			f.exec(t, "INSERT INTO {sessions} (session_id, created_at, updated_at) VALUES ('old', '2020-01-02 03:04:05', '2021-06-07 08:09:10')")
+			store := f.Store
+			if b.dialect != SQLite { // whose times are those of UTC in any case
+				store = f.in(t, map[Dialect]string{PostgreSQL: "timezone=UTC", MySQL: "time_zone=%27%2B00:00%27"}[b.dialect])
+			}
+			if b.dialect == MySQL {
+				f.exec(t, "DELETE FROM {sessions} WHERE session_id = 'old'")
+				_, err := store.db.Exec(f.tables.fill("INSERT INTO {sessions} (session_id, created_at, updated_at) VALUES ('old', '2020-01-02 03:04:05', '2021-06-07 08:09:10')"))
+				require.NoError(t, err)
+			}
+			found := map[string]encsession.SessionInfo{}
+			for info, err := range store.Sessions(t.Context()) {
+				require.NoError(t, err)
+				found[info.ID] = info
+			}
+			require.Len(t, found, 2)
+			require.Equal(t, encsession.SessionInfo{
+				ID: "old", CreatedAt: time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC), UpdatedAt: time.Date(2021, 6, 7, 8, 9, 10, 0, time.UTC),
+			}, found["old"])
+			for _, at := range []time.Time{found["new"].CreatedAt, found["new"].UpdatedAt} {
+				require.WithinRange(t, at, start, time.Now().Add(2*time.Second))
+			}
+		}
+	})
 }

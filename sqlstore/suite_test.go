@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,7 +15,7 @@ import (
 func TestSuite(t *testing.T) {
 	key, err := encsession.ParseKey(encsession.GenerateKey())
 	require.NoError(t, err)
-	onEach(t, func(t *testing.T, b backend) {
+	onEachOf(t, slices.Concat(backends, moreBackends), func(t *testing.T, b backend) {
 		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
 			if by.name == bySQLiteSession.name {
 				continue
@@ -31,9 +32,15 @@ func TestSuite(t *testing.T) {
 					if by.name == inLatin1.name {
 						t.Skip("the suite adds items with other characters")
 					}
+					store := f.Store
 					sessiontest.Run(t, func(t *testing.T, sessionID string) encsession.Session {
-						return f.Session(sessionID)
-					}, sessiontest.WithSessions(f.Sessions))
+						return store.Session(sessionID)
+					}, sessiontest.WithSessions(f.Sessions), sessiontest.WithReopen(func(t *testing.T) {
+						if store != f.Store {
+							require.NoError(t, store.db.Close())
+						}
+						store = f.secondHandle(t)
+					}))
 				})
 				if by.name != ours.name && by.name != inGeneralCI.name && by.name != inLatin1.name {
 					return

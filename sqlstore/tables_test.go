@@ -1,6 +1,8 @@
 package sqlstore
 
 import (
+	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -45,13 +47,13 @@ func TestCreateTablesLeavesTablesAlone(t *testing.T) {
 	})
 }
 
-// TestCreateTablesLikePython compares our tables with those of Python. Two things differ on purpose: on
-// PostgreSQL the index also has the id, and on MySQL the collation is bytewise.
+// TestCreateTablesLikePython compares our tables with those of Python. What differs on purpose: the IDs have
+// 64 bits, on PostgreSQL the index also has the id, and on MySQL the collation is bytewise.
 func TestCreateTablesLikePython(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		describe := func(f *fixture) string {
 			text := strings.Join(f.schema(t), "\n")
-			text = strings.NewReplacer(f.sessions, "sessions", f.messages, "messages", "nopad_bin", "general_ci").Replace(text)
+			text = strings.NewReplacer(f.sessions, "sessions", f.messages, "messages", "nopad_bin", "general_ci", "bigint(20)", "int(11)", "bigint", "integer").Replace(text)
 			text = strings.ReplaceAll(text, "(session_id, created_at, id)", "(session_id, created_at)")
 			return strings.Join(strings.Fields(text), " ")
 		}
@@ -144,4 +146,119 @@ func TestAwkwardTableNames(t *testing.T) {
 			require.NoError(t, s.ClearSession(t.Context()))
 		}
 	})
+}
+
+// TestSchemas has tables of one name in two schemas, neither of which the connection looks into by itself.
+func TestSchemas(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, tablesOf{ddl: []string{}})
+		schemas := []string{f.sessions + "-a", f.sessions + "_B"}
+		if b.dialect == MySQL {
+			var found int
+			require.NoError(t, f.db.QueryRow("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'encsession-2'").Scan(&found))
+			if found == 0 {
+				t.Skip("the server has no second database for this user")
+			}
+			schemas = []string{"encsession-2", "encsession"}
+		}
+		for i, schema := range schemas {
+			if b.dialect == PostgreSQL {
+				f.exec(t, "CREATE SCHEMA "+f.database.quote(schema))
+				t.Cleanup(func() { f.exec(t, "DROP SCHEMA "+f.database.quote(schema)+" CASCADE") })
+			}
+			store, err := New(f.db, b.dialect, WithTables(f.sessions, f.messages), WithSchema(schema))
+			require.NoError(t, err)
+			_, err = store.Session("s").GetItems(t.Context(), 0)
+			require.ErrorContains(t, err, "call CreateTables")
+			t.Cleanup(func() {
+				_, err := f.db.Exec(store.tables.fill("DROP TABLE IF EXISTS {messages}"))
+				require.NoError(t, err)
+				_, err = f.db.Exec(store.tables.fill("DROP TABLE IF EXISTS {sessions}"))
+				require.NoError(t, err)
+			})
+			require.NoError(t, store.CreateTables(t.Context()))
+			require.NoError(t, store.CreateTables(t.Context()))
+			require.Empty(t, sessionIDs(t, store))
+			s := store.Session("s")
+			add(t, s, numbered(10*i, 10*i+4)...)
+			require.Equal(t, string(numbered(10*i+4, 10*i+4)[0]), string(pop(t, s)))
+			require.Equal(t, 1, rewrite(t, s, 1, func([]Item) ([]Item, bool) { return []Item{nil}, false }))
+			requireItems(t, s, numbered(10*i, 10*i+2)...)
+			add(t, store.Session("cleared"), numbered(1, 2)...)
+			require.NoError(t, store.Session("cleared").ClearSession(t.Context()))
+			require.Equal(t, []string{"s"}, sessionIDs(t, store))
+		}
+	}, PostgreSQL, MySQL)
+}
+
+func TestSchemaNames(t *testing.T) {
+	db := backends[0].open(t, ":memory:")
+	for _, name := range []string{"", "a b", `a"b`, "a`b", "a.b", "ä", "a?", "{messages}", strings.Repeat("x", 64)} {
+		_, err := New(db, PostgreSQL, WithSchema(name))
+		require.ErrorContains(t, err, "option 0: schema ")
+	}
+	for _, name := range []string{"a", "my-app", "1", "A_b", strings.Repeat("x", 63)} {
+		_, err := New(db, MySQL, WithSchema(name))
+		require.NoError(t, err)
+	}
+	_, err := New(db, SQLite, WithSchema("main"))
+	require.EqualError(t, err, "sqlstore: New: option 0: SQLite has no schemas")
+	_, err = New(db, MySQL, WithoutWAL())
+	require.EqualError(t, err, "sqlstore: New: option 0: MySQL has no journal mode")
+}
+
+// TestJournalMode leaves the mode alone if it is told to.
+func TestJournalMode(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		for _, mode := range []string{"delete", "truncate", "wal"} {
+			path := filepath.Join(t.TempDir(), "sessions.db")
+			db := b.open(t, path)
+			var set string
+			require.NoError(t, db.QueryRow("PRAGMA journal_mode = "+mode).Scan(&set))
+			db.SetMaxOpenConns(1)
+			store, err := New(db, SQLite, WithoutWAL())
+			require.NoError(t, err)
+			require.NoError(t, store.CreateTables(t.Context()))
+			add(t, store.Session("s"), numbered(1, 3)...)
+			pop(t, store.Session("s"))
+			var is string
+			require.NoError(t, db.QueryRow("PRAGMA journal_mode").Scan(&is))
+			require.Equal(t, mode, is)
+
+			store, err = New(db, SQLite)
+			require.NoError(t, err)
+			requireItems(t, store.Session("s"), numbered(1, 2)...)
+			require.NoError(t, db.QueryRow("PRAGMA journal_mode").Scan(&is))
+			require.Equal(t, "wal", is)
+		}
+	}, SQLite)
+}
+
+// TestSynchronous holds what the documentation says of each driver's default, and of the DSN that it recommends.
+func TestSynchronous(t *testing.T) {
+	for driver, want := range map[string]struct {
+		dsn      string
+		bare, is int
+	}{
+		"sqlite":  {"%s", 2, 2},
+		"sqlite3": {"%s?_synchronous=FULL", 1, 2},
+	} {
+		for _, b := range backends {
+			if b.driver != driver {
+				continue
+			}
+			path := filepath.Join(t.TempDir(), "sessions.db")
+			for dsn, want := range map[string]int{path: want.bare, fmt.Sprintf(want.dsn, path): want.is} {
+				db := b.open(t, dsn)
+				db.SetMaxOpenConns(1)
+				store, err := New(db, SQLite)
+				require.NoError(t, err)
+				require.NoError(t, store.CreateTables(t.Context()))
+				var level int
+				require.NoError(t, db.QueryRow("PRAGMA synchronous").Scan(&level))
+				require.Equal(t, want, level, dsn)
+			}
+			require.FileExists(t, path)
+		}
+	}
 }
