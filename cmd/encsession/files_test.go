@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/encsession/encsession"
 	"github.com/encsession/encsession/sqlstore"
 	"github.com/stretchr/testify/require"
 )
@@ -13,11 +14,19 @@ import (
 func TestLookingLeavesNothingBehind(t *testing.T) {
 	file := newDatabase(t, stored{"a", `{"n":1}`}) // in WAL mode, as sqlstore makes it
 	before := read(t, file)
-	_, d := document(t, nil, "-db", file)
-	require.Equal(t, 1, d.Totals.Items)
-	require.Equal(t, []string{"test.db"}, filesBeside(t, file))
-	require.Equal(t, before, read(t, file))
+	for _, args := range [][]string{
+		{"audit"}, {"sessions"}, {"show", "a"}, {"seal", "--dry-run", "--first-use", pythonFingerprint},
+		{"purge", "--dry-run", "--idle", "1s"}, {"delete", "a", "--dry-run"}, {"delete", "--dry-run", "--match", write(t, "text", "x")},
+	} {
+		r := call(t, env{keyVariable: pythonKeys[keyVariable]}.on(file), args...)
+		require.Contains(t, []int{exitWell, exitFindings}, r.code, r.stderr)
+		require.Equal(t, []string{"test.db"}, filesBeside(t, file), args)
+		require.Equal(t, before, read(t, file), args)
+	}
 }
+
+// pythonFingerprint is that of the key of pythonKeys.
+const pythonFingerprint = "ace7e6438602c239"
 
 func TestLookingBesideAWriter(t *testing.T) {
 	file := newDatabase(t, stored{"a", `{"n":1}`})
@@ -25,21 +34,29 @@ func TestLookingBesideAWriter(t *testing.T) {
 	require.NoError(t, store.Session("a").AddItems(t.Context(), []byte(`{"n":2}`)))
 	require.Contains(t, filesBeside(t, file), "test.db-wal", "the second item is not in the file itself yet")
 	for range 2 {
-		_, d := document(t, nil, "-db", file)
-		require.Equal(t, 2, d.Totals.Items)
+		_, s := summary(t, env(nil).on(file), "audit")
+		require.Equal(t, 2, s.Items)
 	}
 	require.NoError(t, store.Session("a").AddItems(t.Context(), []byte(`{"n":3}`)))
-	_, d := document(t, nil, "-db", file)
-	require.Equal(t, 3, d.Totals.Items)
+	_, s := summary(t, env(nil).on(file), "audit")
+	require.Equal(t, 3, s.Items)
 }
 
 func TestFileNameWithMeaning(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "50%41 of what?mode=rw#.db")
 	require.NoError(t, os.WriteFile(file, read(t, newDatabase(t, stored{"a", `{"n":1}`})), 0o600))
-	code, d := document(t, nil, "-db", file)
-	require.Equal(t, exitFine, code)
-	require.Equal(t, 1, d.Totals.Items)
+	code, s := summary(t, env(nil).on(file), "audit")
+	require.Equal(t, exitFindings, code)
+	require.Equal(t, 1, s.Items)
 	require.Len(t, filesBeside(t, file), 1)
+}
+
+func TestStoreInAFile(t *testing.T) {
+	file := newDatabase(t, stored{"a", `{"n":1}`})
+	r := call(t, env{storeVariable + fileSuffix: write(t, "store", "sqlite:"+file+"\n")}, "sessions")
+	require.Equal(t, exitWell, r.code, r.stderr)
+	r = call(t, nil, "sessions", "--store", "sqlite:"+file)
+	require.Equal(t, exitWell, r.code, r.stderr)
 }
 
 func TestDatabaseWithoutTables(t *testing.T) {
@@ -49,9 +66,8 @@ func TestDatabaseWithoutTables(t *testing.T) {
 	_, err = db.Exec("CREATE TABLE something_else (n INTEGER)")
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
-	before := read(t, file)
-	for _, args := range [][]string{nil, {"-seal-plaintext"}} {
-		r := inspect(t, map[string]string{keyVariable: "a key of a test"}, append(args, "-db", file)...)
+	for _, args := range [][]string{{"audit"}, {"seal", "--yes"}, {"delete", "a", "--yes"}} {
+		r := call(t, env{keyVariable: encsession.GenerateKey()}.on(file), args...)
 		require.Equal(t, exitError, r.code)
 		require.Contains(t, r.stderr, "no table agent_sessions")
 	}
@@ -61,13 +77,11 @@ func TestDatabaseWithoutTables(t *testing.T) {
 	var tables int
 	require.NoError(t, db.QueryRow("SELECT COUNT(*) FROM sqlite_master").Scan(&tables))
 	require.Equal(t, 1, tables, "none are made")
-	require.NotEmpty(t, before)
 }
 
 func TestFileThatIsNoDatabase(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "notes.txt")
-	require.NoError(t, os.WriteFile(file, []byte("This is no database, although it is long enough for one.\n"), 0o600))
-	r := inspect(t, nil, "-db", file)
+	file := write(t, "notes.txt", "This is no database, although it is long enough for one.\n")
+	r := call(t, env(nil).on(file), "audit")
 	require.Equal(t, exitError, r.code)
 	require.Contains(t, r.stderr, "not a database")
 }
@@ -77,7 +91,6 @@ func TestTableNames(t *testing.T) {
 	db, store := openTestStore(t, file, sqlstore.WithTables("my_sessions", "my_messages"))
 	require.NoError(t, store.Session("a").AddItems(t.Context(), []byte(`{"n":1}`)))
 	require.NoError(t, db.Close())
-	code, d := document(t, nil, "-db", file, "-sessions", "my_sessions", "-messages", "my_messages")
-	require.Equal(t, exitFine, code)
-	require.Equal(t, 1, d.Totals.Items)
+	_, s := summary(t, env(nil).on(file), "audit", "--sessions-table", "my_sessions", "--messages-table", "my_messages")
+	require.Equal(t, 1, s.Items)
 }

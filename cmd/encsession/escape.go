@@ -9,9 +9,11 @@ import (
 	"unicode/utf16"
 )
 
-// escape returns JSON that is safe to print: the same JSON with escapes for what is not graphic, such as control
-// characters, which steer a terminal, and the invisible ones that turn the direction of text round. The runes of keep
-// stay. In JSON without white space between its tokens, such runes stand in strings only, where escapes are allowed.
+// escape returns JSON that is safe to print: the same JSON with escapes for
+// what is not graphic, such as control characters, which steer a terminal, and
+// the invisible ones that turn the direction of text round. The runes of keep
+// stay. In JSON without white space between its tokens, such runes stand in
+// strings only, where escapes are allowed.
 func escape(s string, keep ...rune) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -28,7 +30,8 @@ func escape(s string, keep ...rune) string {
 	return b.String()
 }
 
-// name returns a session ID as it is, or quoted with escapes where it could be misread.
+// name returns a session ID as it is, or quoted with escapes if it could be
+// misread.
 func name(sessionID string) string {
 	quoted := strconv.Quote(sessionID)
 	if quoted != `"`+sessionID+`"` || sessionID == "" || strings.TrimSpace(sessionID) != sessionID {

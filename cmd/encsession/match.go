@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/encsession/encsession"
+)
+
+// matchText reads the text of --match.
+func (a *app) matchText() (string, error) {
+	var content []byte
+	var err error
+	if a.flags.match == "-" {
+		if !a.flags.yes && !a.flags.dryRun {
+			return "", errors.New("--match - reads standard input, so there is nothing to answer on: give --yes or --dry-run")
+		}
+		content, err = io.ReadAll(a.stdin)
+	} else {
+		content, err = os.ReadFile(a.flags.match)
+	}
+	if err != nil {
+		return "", fmt.Errorf("--match: %w", err)
+	}
+	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	switch {
+	case strings.TrimSpace(text) == "":
+		return "", errors.New("--match: the file holds no text, which would match everything")
+	case !utf8.ValidString(text):
+		return "", errors.New("--match: the file is not UTF-8")
+	}
+	return text, nil
+}
+
+// newMatcher returns a func that reports whether an item holds a text: in the
+// name or the value of a member, as people read it. Python writes é as \u00e9,
+// so comparing bytes would miss much.
+func newMatcher(text string, ignoreCase bool) func(encsession.Item) bool {
+	holds := func(s string) bool { return strings.Contains(s, text) }
+	if ignoreCase {
+		text = strings.ToLower(text)
+		holds = func(s string) bool { return strings.Contains(strings.ToLower(s), text) }
+	}
+	return func(item encsession.Item) bool { return jsonHolds(item, holds, maxNested) }
+}
+
+// maxNested is how deep JSON in strings of JSON is looked into.
+const maxNested = 8
+
+// jsonHolds reports whether a string or number of a JSON text holds what is
+// looked for.
+func jsonHolds(text []byte, holds func(string) bool, nested int) bool {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	for {
+		token, err := decoder.Token()
+		if err != nil {
+			return false // the end: items are JSON
+		}
+		switch token := token.(type) {
+		case json.Number:
+			if holds(token.String()) {
+				return true
+			}
+		case string:
+			if holds(token) {
+				return true
+			}
+			inner := strings.TrimSpace(token)
+			if nested > 0 && inner != "" && strings.ContainsRune(`{["`, rune(inner[0])) && json.Valid([]byte(inner)) &&
+				jsonHolds([]byte(inner), holds, nested-1) {
+				return true
+			}
+		}
+	}
+}

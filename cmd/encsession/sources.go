@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// The variables. Each of the first five can also be given as a file, as
+// container secrets come, with the suffix _FILE.
+const (
+	storeVariable           = "ENCSESSION_STORE"
+	keyVariable             = "ENCSESSION_KEY"
+	pythonKeyVariable       = "ENCSESSION_PYTHON_KEY"
+	olderKeysVariable       = "ENCSESSION_OLDER_KEYS"
+	pythonOlderKeysVariable = "ENCSESSION_PYTHON_OLDER_KEYS"
+	auditFileVariable       = "ENCSESSION_AUDIT_FILE"
+	readKeysVariable        = "ENCSESSION_READ_KEYS" // of the old example
+	fileSuffix              = "_FILE"
+)
+
+// source is a setting and where it comes from.
+type source struct {
+	variable string // without fileSuffix
+	from     string // the variable, with fileSuffix if it is a file
+	text     string
+}
+
+// isFile reports whether the text is the content of a file.
+func (s source) isFile() bool { return s.from != s.variable }
+
+// one returns the one source that is given for a thing, or nil if there is
+// none. The variables are the ways to give it. Two sources are an error: nobody
+// can tell which one is meant. So is an empty one, which is how a secret looks
+// that was not found.
+func (a *app) one(variables ...string) (*source, error) {
+	var found *source
+	for _, variable := range variables {
+		for _, from := range []string{variable, variable + fileSuffix} {
+			text, ok := a.environment(from)
+			if !ok {
+				continue
+			}
+			if found != nil {
+				return nil, fmt.Errorf("%s and %s are both set, and give the same thing: unset one of them", found.from, from)
+			}
+			if text == "" {
+				return nil, fmt.Errorf("%s is set, but empty: unset it if you do without", from)
+			}
+			found = &source{variable: variable, from: from, text: text}
+		}
+	}
+	if found == nil || !found.isFile() {
+		return found, nil
+	}
+	content, err := os.ReadFile(found.text)
+	if pathError, ok := errors.AsType[*os.PathError](err); ok {
+		err = pathError.Err // without the name, which may be the secret itself, set by mistake
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot read the file: %w", found.from, err)
+	}
+	if strings.TrimSpace(string(content)) == "" {
+		return nil, fmt.Errorf("%s: the file is empty", found.from)
+	}
+	found.text = string(content)
+	return found, nil
+}

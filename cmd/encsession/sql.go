@@ -1,0 +1,148 @@
+package main
+
+import (
+	"cmp"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/encsession/encsession/sqlstore"
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite"
+)
+
+func openSQLite(a *app, file string, change bool) (store, string, error) {
+	if strings.HasPrefix(file, "//") {
+		return nil, "", errors.New("write sqlite:FILE, without slashes before the file: in other programs, their number changes its meaning")
+	}
+	dsn, err := sqliteDSN(file, change)
+	if err != nil {
+		return nil, "", err
+	}
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, "", err
+	}
+	return a.sqlStore(db, sqlstore.SQLite, file)
+}
+
+func openPostgreSQL(a *app, rest string, _ bool) (store, string, error) {
+	server, err := parseServer(rest)
+	if err != nil {
+		return nil, "", err
+	}
+	config, err := pgx.ParseConfig(server.url("postgres"))
+	if err != nil {
+		return nil, "", errors.New("the URL is not one of PostgreSQL: want postgres://user:password@host:port/database, with the parameters of libpq")
+	}
+	return a.sqlStore(stdlib.OpenDB(*config), sqlstore.PostgreSQL, server.shown(false))
+}
+
+var errMySQL = errors.New("the URL is not one of MySQL: want mysql://user:password@host:port/database, with the parameters of go-sql-driver")
+
+func openMySQL(a *app, rest string, _ bool) (store, string, error) {
+	server, err := parseServer(rest)
+	if err != nil {
+		return nil, "", err
+	}
+	if strings.Contains(server.hosts, ",") || server.path == "" || strings.Contains(server.path, "/") {
+		return nil, "", errMySQL
+	}
+	network, address := "tcp", server.hosts
+	if socket := server.query.Get("socket"); socket != "" {
+		network, address = "unix", socket
+		server.query.Del("socket")
+	}
+	dsn := url.URL{Path: "/" + server.path, RawQuery: server.query.Encode()}
+	config, err := mysql.ParseDSN(network + "(" + address + ")" + dsn.String())
+	if err != nil {
+		return nil, "", errMySQL
+	}
+	if server.user != nil {
+		config.User = server.user.Username()
+		config.Passwd, _ = server.user.Password()
+	}
+	config.Logger = silent{} // it would write to the terminal, beside the errors that come back anyway
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, "", errMySQL
+	}
+	return a.sqlStore(sql.OpenDB(connector), sqlstore.MySQL, server.shown(false))
+}
+
+// silent is a logger of go-sql-driver.
+type silent struct{}
+
+func (silent) Print(...any) {}
+
+// sqlStore returns the store on a database. It makes no tables: if they are
+// missing, the store's methods say so.
+func (a *app) sqlStore(db *sql.DB, dialect sqlstore.Dialect, shown string) (store, string, error) {
+	s, err := sqlstore.New(db, dialect, sqlstore.WithTables(a.flags.sessions, a.flags.messages))
+	if err != nil {
+		return nil, "", cmp.Or(err, db.Close())
+	}
+	db.SetMaxIdleConns(a.flags.workers + 2) // so that workers keep their connections
+	return storeOf[*sqlstore.Session]{s, db}, shown, nil
+}
+
+// sqliteDSN returns the DSN of a file that is there: SQLite would make a missing
+// one.
+func sqliteDSN(file string, change bool) (string, error) {
+	header, err := readHeader(file)
+	if err != nil {
+		return "", err
+	}
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return "", err
+	}
+	path = filepath.ToSlash(path)
+	if !strings.HasPrefix(path, "/") { // C:/…
+		path = "/" + path
+	}
+	query := "mode=ro"
+	switch {
+	case change:
+		query = "mode=rw"
+	case usesWAL(header) && !exists(file+"-wal"):
+		// SQLite needs the -wal file to read. A read-only connection makes it and
+		// leaves it behind, for those who come later and perhaps may not write to
+		// it. This one removes it in the end.
+		query = "mode=rw&_pragma=query_only(1)"
+	}
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: query}).String(), nil
+}
+
+// readHeader reads the beginning of a file; less of it if the file is short.
+func readHeader(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", file)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, 100))
+}
+
+// usesWAL reports whether a database is in WAL mode: the version that its header
+// asks readers for is then 2.
+func usesWAL(header []byte) bool { return len(header) > 19 && header[19] == 2 }
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/url"
+	"strings"
+
+	"github.com/encsession/encsession"
+	"github.com/spf13/pflag"
+)
+
+// listing is a listing of sessions.
+type listing = iter.Seq2[encsession.SessionInfo, error]
+
+// store is what is needed of a store.
+type store interface {
+	Sessions(context.Context) listing
+	Session(sessionID string) encsession.Session
+	Close() error
+}
+
+// storeOf is a store on one of sqlstore or redisstore, whose sessions have types
+// of their own, and on its connections.
+type storeOf[S encsession.Session] struct {
+	typedStore[S]
+	io.Closer
+}
+
+type typedStore[S encsession.Session] interface {
+	Sessions(context.Context) iter.Seq2[encsession.SessionInfo, error]
+	Session(sessionID string) S
+}
+
+func (s storeOf[S]) Session(sessionID string) encsession.Session {
+	return s.typedStore.Session(sessionID)
+}
+
+// opener opens a store, to change it or only to look. The text is what stands
+// behind the scheme in the URL of the store.
+type opener func(a *app, text string, change bool) (s store, shown string, err error)
+
+// schemes are the stores, by the schemes of their URLs.
+var schemes = map[string]opener{
+	"sqlite":         openSQLite,
+	"postgres":       openPostgreSQL,
+	"postgresql":     openPostgreSQL,
+	"mysql":          openMySQL,
+	"redis":          openRedis,
+	"rediss":         openRedisTLS,
+	"redis-cluster":  openRedisCluster,
+	"rediss-cluster": openRedisClusterTLS,
+}
+
+// openStore opens the store of the flag or the environment. It returns what may
+// be shown of its URL too: neither a password nor parameters.
+func (a *app) openStore(set *pflag.FlagSet, change bool) (s store, shown string, err error) {
+	given, err := a.one(storeVariable)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case a.flags.storeSet && given != nil:
+		return nil, "", fmt.Errorf("--store and %s are both given: leave one of them out", given.from)
+	case a.flags.storeSet:
+		given = &source{from: "--store", text: a.flags.store}
+	case given == nil:
+		return nil, "", fmt.Errorf("no store is given: set %s, or --store, to a URL such as sqlite:conversations.db", storeVariable)
+	}
+	scheme, rest, ok := strings.Cut(strings.TrimRight(given.text, "\r\n"), ":")
+	open := schemes[scheme]
+	if !ok || open == nil {
+		return nil, "", fmt.Errorf("%s: want a URL that begins with sqlite:, postgres://, mysql://, redis://, rediss:// or redis-cluster://", given.from)
+	}
+	if given.from == "--store" && scheme != "sqlite" {
+		if u, err := parseServer(rest); err != nil || u.hasPassword(strings.HasPrefix(scheme, "redis")) {
+			return nil, "", fmt.Errorf("--store holds a password, or cannot be read: others see it in the list of processes, so give the URL by %s or %s%s",
+				storeVariable, storeVariable, fileSuffix)
+		}
+	}
+	if err := checkStoreFlags(set, strings.HasPrefix(scheme, "redis")); err != nil {
+		return nil, "", err
+	}
+	s, shown, err = open(a, rest, change)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", given.from, err)
+	}
+	return s, scheme + ":" + shown, nil
+}
+
+// checkStoreFlags returns an error if a flag was given that says nothing about
+// this store.
+func checkStoreFlags(set *pflag.FlagSet, redis bool) (err error) {
+	set.Visit(func(f *pflag.Flag) {
+		switch {
+		case (f.Name == "sessions-table" || f.Name == "messages-table") && redis:
+			err = fmt.Errorf("--%s names a table, and Redis has none", f.Name)
+		case (f.Name == "prefix" || f.Name == "hash-tag") && !redis:
+			err = fmt.Errorf("--%s goes with Redis", f.Name)
+		}
+	})
+	return err
+}
+
+// server is the URL of a server, without its scheme.
+type server struct {
+	user  *url.Userinfo // may be nil
+	hosts string        // one host:port, or several with commas between them
+	path  string        // without its first slash
+	query url.Values
+}
+
+// errServer quotes nothing of what was given, which may hold a password.
+var errServer = errors.New("the URL cannot be read: want scheme://user:password@host:port/name, with %-escapes for what in user and password " +
+	"is no letter or digit")
+
+// parseServer reads what follows the scheme. The errors of url.Parse quote the
+// URL, so they go nowhere.
+func parseServer(rest string) (*server, error) {
+	rest, ok := strings.CutPrefix(rest, "//")
+	authority, tail := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, tail = rest[:i], rest[i:]
+	}
+	// In a password, one of these ends the authority: a part of it would be
+	// taken for a port or a path, and shown.
+	if !ok || strings.ContainsAny(tail, "@#") {
+		return nil, errServer
+	}
+	path, query, _ := strings.Cut(tail, "?")
+	path, err := url.PathUnescape(strings.TrimPrefix(path, "/"))
+	if err != nil {
+		return nil, errServer
+	}
+	s := &server{hosts: authority, path: path}
+	if s.query, err = url.ParseQuery(query); err != nil {
+		return nil, errServer
+	}
+	if i := strings.LastIndex(authority, "@"); i >= 0 {
+		s.hosts = authority[i+1:]
+		parsed, err := url.Parse("x://" + authority[:i] + "@host")
+		if err != nil || parsed.User == nil {
+			return nil, errServer
+		}
+		s.user = parsed.User
+	}
+	for host := range strings.SplitSeq(s.hosts, ",") {
+		if parsed, err := url.Parse("x://" + host); err != nil || parsed.Host != host || strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
+			return nil, errServer
+		}
+	}
+	return s, nil
+}
+
+// hasPassword reports whether the URL holds a password. In Redis, a user alone
+// may be one: older clients put it there.
+func (s *server) hasPassword(redis bool) bool {
+	for key := range s.query {
+		if strings.Contains(strings.ToLower(key), "pass") {
+			return true
+		}
+	}
+	if s.user == nil {
+		return false
+	}
+	_, ok := s.user.Password()
+	return ok || redis
+}
+
+// url returns the URL for a parser of a driver.
+func (s *server) url(scheme string) string {
+	u := url.URL{Scheme: scheme, User: s.user, Host: s.hosts, Path: "/" + s.path, RawQuery: s.query.Encode()}
+	return u.String()
+}
+
+// shown returns what may be printed. Without a user in Redis, where it may be a
+// password.
+func (s *server) shown(redis bool) string {
+	user := ""
+	if s.user != nil && s.user.Username() != "" && !redis {
+		user = url.User(s.user.Username()).String() + "@"
+	}
+	return "//" + user + s.hosts + "/" + s.path
+}
