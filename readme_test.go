@@ -111,7 +111,8 @@ func TestDocumentsShowCodeThatCompiles(t *testing.T) {
 	for path, text := range markdown {
 		for _, match := range fence.FindAllStringSubmatch(text, -1) {
 			if match[1] == "go" {
-				require.Contains(t, code, indentation.ReplaceAllString(match[2], ""), "a snippet of %s", path)
+				snippet := indentation.ReplaceAllString(match[2], "")
+				require.True(t, strings.Contains(code, snippet), "no Go file has this snippet of %s:\n%s", path, snippet)
 			}
 		}
 	}
