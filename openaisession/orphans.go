@@ -99,20 +99,20 @@ func newHistory(items []encsession.Item) history {
 
 // newEntry reads each member for itself: one of an unexpected kind says nothing about the others.
 func newEntry(item encsession.Item) entry {
-	members := membersOf(item)
+	members := itemMembers(item)
 	e := entry{
-		Type:              textOf(members["type"]),
-		ID:                textOf(members["id"]),
-		CallID:            textOf(members["call_id"]),
-		approvalRequestID: textOf(members["approval_request_id"]),
-		status:            textOf(members["status"]),
-		execution:         textOf(members["execution"]),
+		Type:              memberText(members, "type"),
+		ID:                memberText(members, "id"),
+		CallID:            memberText(members, "call_id"),
+		approvalRequestID: memberText(members, "approval_request_id"),
+		status:            memberText(members, "status"),
+		execution:         memberText(members, "execution"),
 	}
-	if caller := membersOf(members["caller"]); textOf(caller["type"]) == program {
-		e.caller = textOf(caller["caller_id"])
+	if caller := membersOf(find(members, "caller")); memberText(caller, "type") == program {
+		e.caller = memberText(caller, "caller_id")
 	}
 	if e.Type == "" || e.Type == "message" {
-		e.role = textOf(members["role"])
+		e.role = memberText(members, "role")
 	}
 	return e
 }

@@ -1,6 +1,7 @@
 package openaisession
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func (s *Session) GetItems(ctx context.Context, limit int) ([]responses.Response
 	}
 	values := make([]responses.ResponseInputItemUnionParam, len(items))
 	for i, item := range items {
-		values[i] = decode(item)
+		values[i] = decode(item, itemMembers(item))
 	}
 	return values, nil
 }
@@ -141,7 +142,7 @@ func (s *Session) PopItem(ctx context.Context) (*responses.ResponseInputItemUnio
 	if err != nil || item == nil {
 		return nil, err
 	}
-	value := decode(item)
+	value := decode(item, itemMembers(item))
 	return &value, nil
 }
 
@@ -151,4 +152,11 @@ func (s *Session) ClearSession(ctx context.Context) error {
 		return fmt.Errorf("openaisession: ClearSession: %w", err)
 	}
 	return s.session.ClearSession(ctx)
+}
+
+func itemMembers(item encsession.Item) []member {
+	if !encsession.ValidItem(item) {
+		return nil
+	}
+	return membersOf(bytes.TrimSpace(item))
 }
