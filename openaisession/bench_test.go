@@ -25,7 +25,7 @@ func BenchmarkGetItems(b *testing.B) {
 				{"type":"output_text","text":"`+text+`","annotations":[],"logprobs":[]}]}`)))
 	}
 	b.Run("openaisession", func(b *testing.B) {
-		view, err := openaisession.New(session, openaisession.WithoutOrphans(nil))
+		view, err := openaisession.New(session, openaisession.WithoutOrphans())
 		require.NoError(b, err)
 		for b.Loop() {
 			items, err := view.GetItems(b.Context(), 0)

@@ -26,7 +26,7 @@ var errNotCompleted = errors.New("the response is not completed")
 // runTurn is the agent of README.md. examples/agent runs one like it, which also limits the rounds.
 func runTurn(ctx context.Context, client openai.Client, session *openaisession.Session, params responses.ResponseNewParams,
 	input []responses.ResponseInputItemUnionParam) (response *responses.Response, err error) {
-	// session comes from openaisession.New(encrypted, openaisession.WithoutOrphans(nil)); input is what the user says.
+	// session comes from openaisession.New(encrypted, openaisession.WithSendableHistory()); input is what the user says.
 	for err = session.AddItems(ctx, input); err == nil; err = session.AddItems(ctx, input) {
 		if params.Input.OfInputItemList, err = session.GetItems(ctx, 0); err != nil {
 			return nil, err
@@ -101,12 +101,13 @@ func Example() {
 }
 
 // A tool call whose output is missing would make the API refuse the whole history.
-func ExampleWithoutOrphans() {
+func ExampleWithSendableHistory() {
 	ctx := context.Background()
 	store := encsession.NewMemorySession("user-123")
-	session, err := openaisession.New(store, openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
-		fmt.Printf("left out of %s: %s %q\n", o.SessionID, o.Type, o.ID) // the ID is text from the store
-	}))
+	session, err := openaisession.New(store, openaisession.WithSendableHistory(),
+		openaisession.WithOmissionHandler(func(_ context.Context, o openaisession.Omission) {
+			fmt.Println("left out:", o)
+		}))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func ExampleWithoutOrphans() {
 		fmt.Println(*item.GetRole(), item.OfMessage.Content.OfString)
 	}
 	// Output:
-	// left out of user-123: function_call "call_1"
+	// left out: orphan: "function_call" "call_1" of session "user-123"
 	// user Book the flight.
 	// user Hello? Are you there?
 }

@@ -78,11 +78,17 @@ var histories = map[string]string{
 	"program later":                 "-call:1(p) -output:1(p) -program:p",
 }
 
+// withoutOrphans are the options of a view that leaves out orphans, and tells.
+func withoutOrphans(told func(openaisession.Omission)) []openaisession.Option {
+	return []openaisession.Option{openaisession.WithoutOrphans(), openaisession.WithOmissionHandler(
+		func(_ context.Context, o openaisession.Omission) { told(o) })}
+}
+
 func TestWithoutOrphans(t *testing.T) {
 	for name, history := range histories {
 		t.Run(name, func(t *testing.T) {
 			var items, want []string
-			var orphans []openaisession.Orphan
+			var orphans []openaisession.Omission
 			for _, word := range strings.Fields(history) {
 				word, orphan := strings.CutPrefix(word, "-")
 				item := itemFrom(word)
@@ -90,14 +96,15 @@ func TestWithoutOrphans(t *testing.T) {
 				if orphan {
 					kind, id, _ := strings.Cut(word, ":")
 					id, _, _ = strings.Cut(id, "(")
-					orphans = append(orphans, openaisession.Orphan{SessionID: "user-123", Type: typeNamed(kind), ID: id})
+					orphans = append(orphans, openaisession.Omission{
+						SessionID: "user-123", Reason: openaisession.ReasonOrphan, Type: typeNamed(kind), ID: id})
 				} else {
 					want = append(want, item)
 				}
 			}
-			var told []openaisession.Orphan
-			option := openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) { told = append(told, o) })
-			session, under := newSession(t, []openaisession.Option{option}, items...)
+			var told []openaisession.Omission
+			opts := withoutOrphans(func(o openaisession.Omission) { told = append(told, o) })
+			session, under := newSession(t, opts, items...)
 			require.Equal(t, want, read(t, session, 0))
 			require.Equal(t, orphans, told)
 			require.Equal(t, items, contents(t, under), "the session stays as it is")
@@ -162,11 +169,11 @@ func TestWithoutOrphansLooksAtEachMember(t *testing.T) {
 					want = append(want, marshal(t, roundTrip(t, item)))
 				}
 			}
-			option := openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
+			opts := withoutOrphans(func(o openaisession.Omission) {
 				orphans--
 				require.Contains(t, []string{"c", "p", "r", "l"}, o.ID)
 			})
-			session, _ := newSession(t, []openaisession.Option{option}, items...)
+			session, _ := newSession(t, opts, items...)
 			got, err := session.GetItems(t.Context(), 0)
 			require.NoError(t, err)
 			require.Len(t, got, len(want))
@@ -194,9 +201,9 @@ func TestOrphanID(t *testing.T) {
 		`{"type":"reasoning"}`:                                      "",
 		`{"type":"function_call","id":"f","call_id":"\u001b[2J"}`:   "\x1b[2J",
 	} {
-		var told []openaisession.Orphan
-		option := openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) { told = append(told, o) })
-		session, _ := newSession(t, []openaisession.Option{option}, item)
+		var told []openaisession.Omission
+		opts := withoutOrphans(func(o openaisession.Omission) { told = append(told, o) })
+		session, _ := newSession(t, opts, item)
 		_, err := session.GetItems(t.Context(), 0)
 		require.NoError(t, err)
 		require.Len(t, told, 1)
@@ -210,11 +217,11 @@ func TestTypesOfOrphans(t *testing.T) {
 	for call, output := range pairs {
 		types = append(types, typeNamed(call), typeNamed(output))
 	}
-	option := openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
+	opts := withoutOrphans(func(o openaisession.Omission) {
 		require.Contains(t, types, o.Type)
 	})
 	for _, typ := range append(types, "Function_Call", "function_call ", "secret", "message", "") {
-		session, _ := newSession(t, []openaisession.Option{option}, `{"type":"`+typ+`","role":"user","id":"i","call_id":"c",
+		session, _ := newSession(t, opts, `{"type":"`+typ+`","role":"user","id":"i","call_id":"c",
 			"approval_request_id":"a","status":"completed","caller":{"type":"program","caller_id":"p"}}`)
 		items, err := session.GetItems(t.Context(), 0)
 		require.NoError(t, err)
@@ -248,7 +255,7 @@ func TestWithoutOrphansKeepsTheMost(t *testing.T) {
 				}
 			}
 		}
-		session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans(nil)}, items...)
+		session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans()}, items...)
 		require.Equal(t, want, read(t, session, 0), "%v", history)
 	}
 }
@@ -283,7 +290,7 @@ var pairs = map[string]string{
 
 func TestEveryPair(t *testing.T) {
 	for call, output := range pairs {
-		session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans(nil)},
+		session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans()},
 			itemFrom(call+":1"), itemFrom(output+":2"), itemFrom(call+":3"), itemFrom(output+":3"))
 		require.Equal(t, []string{itemFrom(call + ":3"), itemFrom(output + ":3")}, read(t, session, 0))
 	}
@@ -309,7 +316,7 @@ func TestNoPairIsMissing(t *testing.T) {
 // A limit cuts where it cuts: here between a call and its output.
 func TestWithoutOrphansUnderALimit(t *testing.T) {
 	call, output, answer := itemFrom("call:1"), itemFrom("output:1"), itemFrom("assistant")
-	session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans(nil)}, call, output, answer)
+	session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans()}, call, output, answer)
 	require.Equal(t, []string{answer}, read(t, session, 2))
 	require.Equal(t, []string{call, output, answer}, read(t, session, 3))
 }
@@ -324,7 +331,7 @@ func TestWithoutOrphansAfterExpiry(t *testing.T) {
 		require.NoError(t, err)
 		plain, err := openaisession.New(under)
 		require.NoError(t, err)
-		filtered, err := openaisession.New(under, openaisession.WithoutOrphans(nil))
+		filtered, err := openaisession.New(under, openaisession.WithoutOrphans())
 		require.NoError(t, err)
 
 		for _, word := range []string{"user", "call:1", "output:1", "assistant"} {

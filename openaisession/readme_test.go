@@ -46,7 +46,7 @@ func TestREADMEsAgent(t *testing.T) {
 		return `{"type":"message","role":"assistant","content":[{"type":"output_text","text":"It is sunny."}]}`
 	})
 	client := openai.NewClient(option.WithAPIKey("none"), option.WithHTTPClient(&http.Client{Transport: transport}))
-	session, under := newSession(t, []openaisession.Option{openaisession.WithoutOrphans(nil)})
+	session, under := newSession(t, []openaisession.Option{openaisession.WithoutOrphans()})
 	response, err := runTurn(t.Context(), client, session, responses.ResponseNewParams{}, []inputItem{message("Hi")})
 	require.NoError(t, err)
 	require.Equal(t, "It is sunny.", response.OutputText())

@@ -146,7 +146,7 @@ func TestNewRefuses(t *testing.T) {
 	require.EqualError(t, err, "openaisession: New: session is nil")
 	_, err = openaisession.New((*encsession.MemorySession)(nil))
 	require.EqualError(t, err, "openaisession: New: session is nil")
-	_, err = openaisession.New(encsession.NewMemorySession("s"), openaisession.WithoutOrphans(nil), nil)
+	_, err = openaisession.New(encsession.NewMemorySession("s"), openaisession.WithoutOrphans(), nil)
 	require.EqualError(t, err, "openaisession: New: option 1 is nil")
 }
 
@@ -163,7 +163,7 @@ func TestNotMadeByNew(t *testing.T) {
 
 func TestErrorsOfTheSession(t *testing.T) {
 	cause := errors.New("broken")
-	session, err := openaisession.New(broken{cause}, openaisession.WithoutOrphans(nil))
+	session, err := openaisession.New(broken{cause}, openaisession.WithoutOrphans())
 	require.NoError(t, err)
 	require.Equal(t, "broken", session.SessionID(t.Context()))
 	requireErrors(t, session, func(_ string, err error) { require.ErrorIs(t, err, cause) })
@@ -186,7 +186,7 @@ func requireErrors(t *testing.T, session *openaisession.Session, check func(meth
 // A store that does not keep to the rules gives what is no item. Reading it does not fail, and a pop does not lose it.
 func TestNoItemMakesAReadFail(t *testing.T) {
 	for _, stored := range []string{`["a"]`, `"a"`, `null`, `{`, ``} {
-		session, err := openaisession.New(lax(stored), openaisession.WithoutOrphans(nil))
+		session, err := openaisession.New(lax(stored), openaisession.WithoutOrphans())
 		require.NoError(t, err)
 		items, err := session.GetItems(t.Context(), 0)
 		require.NoError(t, err)
@@ -215,7 +215,7 @@ func (l lax) PopItem(context.Context) (encsession.Item, error) { return encsessi
 func (l lax) ClearSession(context.Context) error { return nil }
 
 func TestConcurrentUse(t *testing.T) {
-	session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans(nil)})
+	session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans()})
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
