@@ -89,6 +89,31 @@ func isForeign(typ string, m member) bool {
 	return strings.HasPrefix(m.name, "_agents_")
 }
 
+// dropStaleIDs removes the IDs of calls and messages that no reasoning stands
+// right before. The API remembers by its ID which reasoning an item needs. It
+// takes an item without an ID as it is: github.com/laravel/ai pull request 1052
+// and github.com/continuedev/continue pull request 11785 do the same.
+func (h history) dropStaleIDs() {
+	reasoned := false
+	for i := range h {
+		e := &h[i]
+		if e.omitted == ReasonOrphan {
+			reasoned = false // the reasoning was that of an item that goes
+		}
+		if e.omitted != "" || e.isSetting() {
+			continue
+		}
+		named := e.Type == "function_call" || e.Type == "custom_tool_call" || e.role == "assistant"
+		if named && !reasoned && e.ID != "" {
+			e.members = slices.DeleteFunc(slices.Clone(e.members), func(m member) bool {
+				return m.name == "id"
+			})
+			e.item = objectOf(e.members)
+		}
+		reasoned = e.Type == "reasoning"
+	}
+}
+
 // isTrue reports whether Python takes a value for true.
 func isTrue(raw json.RawMessage) bool {
 	var compact bytes.Buffer

@@ -92,6 +92,9 @@ func (h history) apply(c config, limit int, complete bool) (history, bool) {
 		h.dropHalves()
 		h.dropReasoning()
 	}
+	if c.withoutStaleIDs {
+		h.dropStaleIDs()
+	}
 	if c.wholeTurns {
 		return h.wholeTurns(c, limit, complete)
 	}

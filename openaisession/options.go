@@ -10,7 +10,7 @@ import (
 
 // config is made by options. Its zero value changes nothing on a read.
 type config struct {
-	clean, withoutDuplicates, withoutOrphans, wholeTurns bool
+	clean, withoutDuplicates, withoutOrphans, withoutStaleIDs, wholeTurns bool
 
 	turns, budget int // 0 is no bound
 	size          func(encsession.Item) int
@@ -34,11 +34,16 @@ type Option func(*config)
 //   - [WithoutOrphans], for halves of pairs, and reasoning that leads nowhere;
 //   - [WithWholeTurns], so that a limit cuts at a user's message.
 //
+// And calls and messages lose their ID if no reasoning stands right before them.
+// By that ID the API remembers which reasoning it wants to see, also if that has
+// expired.
+//
 // It is for a history that is about to be sent. Do not use it to look for a
 // call that still waits for its output: without an answer it is left out.
 func WithSendableHistory() Option {
 	return func(c *config) {
 		c.clean, c.withoutDuplicates, c.withoutOrphans, c.wholeTurns = true, true, true, true
+		c.withoutStaleIDs = true
 	}
 }
 

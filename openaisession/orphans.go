@@ -38,8 +38,8 @@ package openaisession
 // nothing between them, after a program stopped. Then reasoning of the first
 // may stay for what is left of the second. The API may refuse a call, or a
 // message, whose reasoning has expired: add the output of a response with one
-// AddOutput, so that all of it expires at one moment, or use [WithWholeTurns].
-// And the items behind an item_reference or a previous_response_id lie with the
+// AddOutput, so that all of it expires at one moment, or use
+// [WithSendableHistory]. And the items behind an item_reference or a previous_response_id lie with the
 // API: an output whose call is there is an orphan here.
 func WithoutOrphans() Option {
 	return func(c *config) { c.withoutOrphans = true }
