@@ -17,16 +17,20 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// The examples use one key that everybody can read here. Yours comes from a secret manager.
+// The examples use one key that everybody can read here. Yours comes from a
+// secret manager.
 const exampleKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
-// errNotCompleted is for an answer that was cut off, or failed: its calls may be half a call.
+// errNotCompleted is for an answer that was cut off, or failed: its calls may be
+// half a call.
 var errNotCompleted = errors.New("the response is not completed")
 
-// runTurn is the agent of README.md. examples/agent runs one like it, which also limits the rounds.
+// runTurn is the agent of README.md. examples/agent runs one like it, which also
+// limits the rounds.
 func runTurn(ctx context.Context, client openai.Client, session *openaisession.Session, params responses.ResponseNewParams,
 	input []responses.ResponseInputItemUnionParam) (response *responses.Response, err error) {
-	// session comes from openaisession.New(encrypted, openaisession.WithSendableHistory()); input is what the user says.
+	// session comes from openaisession.New(encrypted, openaisession.WithSendableHistory()).
+	// input is the user's message.
 	for err = session.AddItems(ctx, input); err == nil; err = session.AddItems(ctx, input) {
 		if params.Input.OfInputItemList, err = session.GetItems(ctx, 0); err != nil {
 			return nil, err
@@ -57,7 +61,7 @@ func callTools(output []responses.ResponseOutputItemUnion) []responses.ResponseI
 	return items
 }
 
-// What the model has answered goes in as it came, and comes out ready to be sent.
+// The answer of the model goes in as it came, and comes out ready to be sent.
 func Example() {
 	ctx := context.Background()
 	key, err := encsession.ParseKey(exampleKey)

@@ -3,6 +3,7 @@ package openaisession_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/encsession/encsession/openaisession"
+	"github.com/encsession/encsession/openaisession/apitest"
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/responses"
@@ -19,11 +21,11 @@ import (
 
 // TestREADME keeps the README's agent that of the examples, which is compiled.
 func TestREADME(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	sample := regexp.MustCompile("(?s)```go\n(// session comes from.*?)```").FindSubmatch(readme)
 	require.NotNil(t, sample)
-	require.LessOrEqual(t, strings.Count(string(sample[1]), "\n"), 17)
+	require.LessOrEqual(t, strings.Count(string(sample[1]), "\n"), 18)
 
 	source, err := os.ReadFile("example_test.go")
 	require.NoError(t, err)
@@ -56,6 +58,44 @@ func TestREADMEsAgent(t *testing.T) {
 	require.Len(t, inputs, 2)
 	requireSameJSON(t, "["+history[0]+"]", inputs[0])
 	requireSameJSON(t, "["+strings.Join(history[:3], ",")+"]", inputs[1])
+}
+
+// TestREADMEsAgentAgainstTheAPI takes turns, with a stop and a lost reply among
+// them. The API accepts each history.
+func TestREADMEsAgentAgainstTheAPI(t *testing.T) {
+	n := 0
+	server := apitest.NewServer(func(input []json.RawMessage) []any {
+		n++
+		reasoning := map[string]any{"type": "reasoning", "id": fmt.Sprint("rs_", n), "summary": []any{}, "content": nil}
+		if strings.Contains(string(input[len(input)-1]), "function_call_output") {
+			return []any{reasoning, map[string]any{"type": "message", "id": fmt.Sprint("msg_", n), "role": "assistant",
+				"status": "completed", "content": []any{map[string]any{"type": "output_text", "text": "It is sunny."}}}}
+		}
+		return []any{reasoning, map[string]any{"type": "function_call", "id": fmt.Sprint("fc_", n),
+			"call_id": fmt.Sprint("call_", n), "name": "weather", "arguments": "{}", "status": "completed"}}
+	})
+	defer server.Close()
+	client := openai.NewClient(option.WithAPIKey("none"), option.WithBaseURL(server.URL), option.WithMaxRetries(0))
+	session, under := newSession(t, []openaisession.Option{openaisession.WithSendableHistory()})
+	ask := func() {
+		_, err := runTurn(t.Context(), client, session, responses.ResponseNewParams{}, []inputItem{message("Hi")})
+		require.NoError(t, err)
+	}
+	ask()
+	stored, err := under.GetItems(t.Context(), 0)
+	require.NoError(t, err)
+	require.NoError(t, under.AddItems(t.Context(), stored[len(stored)-2:]...), "the reply was lost")
+	ask()
+	require.NoError(t, under.AddItems(t.Context(), stored[1:3]...), "and once more")
+	_, err = session.PopItem(t.Context())
+	require.NoError(t, err)
+	ask()
+	require.Len(t, server.Inputs(), 6)
+
+	plain, err := openaisession.New(under)
+	require.NoError(t, err)
+	_, err = runTurn(t.Context(), client, plain, responses.ResponseNewParams{}, []inputItem{message("Hi")})
+	require.ErrorContains(t, err, "Duplicate item found with id")
 }
 
 // An answer that is cut off, or that failed, is no answer: its calls are not run, and nothing of it is stored.
