@@ -161,8 +161,8 @@ func (d *decoder) object(v reflect.Value, members []member) bool {
 	return len(extra) <= mostExtra
 }
 
-// null sets what openai-go itself can hold as null, and reports whether v is
-// that.
+// null sets v to null if openai-go itself can hold that, and reports whether it
+// can.
 func (d *decoder) null(v reflect.Value) bool {
 	switch opt := v.Addr().Interface().(type) {
 	case *param.Opt[string]:
@@ -390,8 +390,8 @@ func memberName(field reflect.StructField) string {
 	return name
 }
 
-// isEmpty reports whether a member is one that openai-go may leave out: null, or
-// an empty text or list.
+// isEmpty reports whether a member is one that openai-go may leave out: null,
+// or an empty text or list.
 func isEmpty(member json.RawMessage) bool {
 	switch string(member) {
 	case "null", `""`, "[]":

@@ -1,5 +1,5 @@
-// Package openaisession takes input items of the OpenAI Go SDK in and out of any
-// Session of github.com/encsession/encsession, without loss. The items are
+// Package openaisession takes input items of the OpenAI Go SDK in and out of
+// any Session of github.com/encsession/encsession, without loss. The items are
 // [responses.ResponseInputItemUnionParam] of github.com/openai/openai-go/v3.
 //
 //	session, err := openaisession.New(encrypted, openaisession.WithSendableHistory())
@@ -20,20 +20,20 @@
 // Python or another version of openai-go wrote.
 //
 // Decoding with encoding/json alone is not enough. It refuses a message without
-// a type, as most programs write it, and an unknown type. An assistant's message
-// loses its ID and status, and with some versions its content. Unknown members,
-// and null in many places, are lost.
+// a type, as most programs write it, and an unknown type. An assistant's
+// message loses its ID and status, and with some versions its content. Unknown
+// members, and null in many places, are lost.
 //
 // An item comes back as an ordinary value of openai-go if openai-go can hold it
 // whole. One variant is set (OfMessage, OfFunctionCall and so on), and its
-// fields show what is stored. Members that openai-go does not know, or would
+// fields show the stored values. Members that openai-go does not know, or would
 // write otherwise, are in ExtraFields of their struct. There, null, an empty
 // text or an empty list may hide a field that is zero, and param.Omit keeps out
 // a member that openai-go would add.
 //
-// Fields may be changed, and sent. But an extra field goes before a field of the
-// same name: that is openai-go's own rule. So before you set a field that was
-// null or missing, delete its name from ExtraFields:
+// Fields may be changed, and sent. But an extra field goes before a field of
+// the same name: that is openai-go's own rule. So before you set a field that
+// was null or missing, delete its name from ExtraFields:
 //
 //	delete(call.ExtraFields(), "status")
 //	call.Status = responses.ResponseFunctionToolCallStatusCompleted
@@ -49,8 +49,9 @@
 // the JSON and make a new value with param.Override.
 //
 // A message from the assistant that has parts comes back as OfOutputMessage.
-// Another one that has parts and an ID or a status comes back as OfInputMessage,
-// and every other one as OfMessage. Their JSON does not tell more.
+// Another one that has parts and an ID or a status comes back as
+// OfInputMessage, and every other one as OfMessage. Their JSON does not tell
+// more.
 //
 // # Output of the model
 //
@@ -63,11 +64,11 @@
 // # Histories that the API accepts
 //
 // Items expire one by one, a limit cuts anywhere, a batch whose reply was lost
-// may be stored twice, and Python's SDK stores members that it removes before it
-// sends them. The API refuses the whole history for each of these.
-// [WithSendableHistory] mends all of them on reading. It cannot bring back what
-// has expired. Let the TTL be longer than your longest turn: otherwise a tool
-// that takes longer returns to a history without the question.
+// may be stored twice, and Python's SDK stores members that it removes before
+// it sends them. The API refuses the whole history for each of these.
+// [WithSendableHistory] mends all of them on reading. It cannot bring back
+// items that have expired. Let the TTL be longer than your longest turn:
+// otherwise a tool that takes longer returns to a history without the question.
 //
 // [WithLastTurns] and [WithBudget] return the newest turns, and never half of
 // one. [WithOmissionHandler] is told of each item that is left out. The package
@@ -81,7 +82,7 @@
 // since they use openai-go v3: give the Session to the runner as it is.
 //
 // openai-agents-go requires openai-go v3.24.0 (seen in November 2026), and does
-// not compile with v3.96.0 and later, where fields that it sets have other
+// not compile with v3.96.0 and later: there, fields that it sets have other
 // types. So this module requires no later version than v3.24.0. Its tests run
 // with that one and with v3.98.0. In your program the version counts that you
 // require.

@@ -15,9 +15,10 @@ func WithoutDuplicates() Option {
 
 // Python's SDK (openai-agents 0.24.0, run_internal/items.py,
 // deduplicate_input_items_preferring_latest) keeps calls and reasoning in their
-// oldest place, and all else in its newest. It takes no message for a duplicate,
-// though the API refuses two with one ID. If a call_id is used again, it moves
-// the newest call before the older turn's answer; here the two stay together.
+// oldest place, and all else in its newest. It takes no message for a
+// duplicate, though the API refuses two with one ID. If a call_id is used
+// again, it moves the newest call before the older turn's answer; here the two
+// stay together.
 
 // use is one use of a call_id: calls, and the outputs that follow them.
 type use struct{ calls, outputs []int } // by their indices, oldest first
@@ -55,7 +56,7 @@ func (h history) dropDuplicates() {
 	h.dropOlderIDs()
 }
 
-// idLink returns by what an entry that is no half of a pair is found.
+// idLink returns the link of an entry that is no half of a pair.
 func (e *entry) idLink() link {
 	switch {
 	case e.role != "":
@@ -67,7 +68,8 @@ func (e *entry) idLink() link {
 }
 
 // keepNewestUse keeps the newest of the uses that have a call and an output, or
-// if none has both, the newest. What that use has not is left to the others.
+// if none has both, the newest. If that use has no call, those of the others
+// stay, and so do outputs.
 func (h history) keepNewestUse(uses []*use) {
 	kept := uses[len(uses)-1]
 	for _, u := range uses {

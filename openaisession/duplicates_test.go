@@ -11,7 +11,8 @@ import (
 )
 
 // Histories are written in words: a type, and after a colon the IDs that the
-// item has. A version follows a slash. What is read stands after the arrow.
+// item has. A version follows a slash. The items that are read stand after the
+// arrow.
 func TestWithoutDuplicates(t *testing.T) {
 	for name, history := range map[string]string{
 		"nothing twice":             "user call:1 output:1 message:1 → user call:1 output:1 message:1",

@@ -21,16 +21,16 @@ import (
 // secret manager.
 const exampleKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
-// errNotCompleted is for an answer that was cut off, or failed: its calls may be
-// half a call.
+// errNotCompleted is for an answer that was cut off, or failed: its calls may
+// be half a call.
 var errNotCompleted = errors.New("the response is not completed")
 
-// runTurn is the agent of README.md. examples/agent runs one like it, which also
-// limits the rounds.
+// runTurn is the agent of README.md. examples/agent runs one like it, which
+// also limits the rounds.
 func runTurn(ctx context.Context, client openai.Client, session *openaisession.Session, params responses.ResponseNewParams,
 	input []responses.ResponseInputItemUnionParam) (response *responses.Response, err error) {
-	// session comes from openaisession.New(encrypted, openaisession.WithSendableHistory()).
-	// input is the user's message.
+	// session comes from openaisession.New(encrypted,
+	// openaisession.WithSendableHistory()). input is the user's message.
 	for err = session.AddItems(ctx, input); err == nil; err = session.AddItems(ctx, input) {
 		if params.Input.OfInputItemList, err = session.GetItems(ctx, 0); err != nil {
 			return nil, err
@@ -49,7 +49,8 @@ func runTurn(ctx context.Context, client openai.Client, session *openaisession.S
 	return nil, err
 }
 
-// callTools stands for the tools of an agent: it returns an output for each call.
+// callTools stands for the tools of an agent: it returns an output for each
+// call.
 func callTools(output []responses.ResponseOutputItemUnion) []responses.ResponseInputItemUnionParam {
 	var items []responses.ResponseInputItemUnionParam
 	for _, item := range output {
@@ -104,7 +105,8 @@ func Example() {
 	// [{"id":"msg_1","content":[{"annotations":[],"text":"Hello again!","type":"output_text","from_a_later_version":1}],"status":"completed","role":"assistant","type":"message"}]
 }
 
-// A tool call whose output is missing would make the API refuse the whole history.
+// A tool call whose output is missing would make the API refuse the whole
+// history.
 func ExampleWithSendableHistory() {
 	ctx := context.Background()
 	store := encsession.NewMemorySession("user-123")

@@ -53,7 +53,7 @@ func (s *Session) read(ctx context.Context, limit int) (history, error) {
 const mostWindow = 1 << 20
 
 // firstWindow returns how many items a read asks for first; 0 is all of them.
-// To cut whole turns, or to see what a limit has cut, takes older items too.
+// It takes older items too to cut whole turns, or to judge the cut of a limit.
 func (c config) firstWindow(limit int) int {
 	const more = 16
 	window := limit
@@ -73,7 +73,7 @@ func (c config) firstWindow(limit int) int {
 	return window
 }
 
-// apply does what the options say, and returns the part of h that is within the
+// apply follows the options, and returns the part of h that is within the
 // bounds. It reports false if it takes older items to know that part. h is
 // complete if there are none.
 func (h history) apply(c config, limit int, complete bool) (history, bool) {
@@ -186,7 +186,7 @@ func (e *entry) isInput() bool {
 	return e.role == "user" || e.role == "system" || e.role == "developer"
 }
 
-// isSetting reports whether a program has set something for what follows. The
+// isSetting reports whether a program has set something for later items. The
 // model did not say it.
 func (e *entry) isSetting() bool {
 	return e.Type == "additional_tools" || e.Type == "configuration_update" ||
@@ -200,11 +200,11 @@ func (e *entry) isMadeMessage() bool { return e.role == "assistant" && e.ID == "
 // endsAnswer reports whether an entry is no part of an answer of the model.
 func (e *entry) endsAnswer() bool { return e.isInput() || e.isOutput() && !e.byAPI() }
 
-// link is what a call and its output have in common.
+// link is common to a call and its output.
 type link struct{ callType, id string }
 
-// links returns by what an entry is found, or finds, its other half: by either
-// of the two. Both are empty if the entry is not half of a pair, or may stand
+// links returns the links by which an entry finds its other half: either of the
+// two will do. Both are empty if the entry is not half of a pair, or may stand
 // alone. If only one is set, it is the first.
 func (e *entry) links() (links [2]link) {
 	add := func(callType, id string) {

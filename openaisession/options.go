@@ -21,8 +21,8 @@ type config struct {
 
 // Option is an option of [New]. The nil Option is an error.
 //
-// The options change the result of [Session.GetItems] alone. What is stored
-// stays as it is, and PopItem returns it as it is.
+// The options change the result of [Session.GetItems] alone. The stored items
+// stay as they are, and PopItem returns them as they are.
 type Option func(*config)
 
 // WithSendableHistory makes GetItems return a history that the Responses API
@@ -34,9 +34,9 @@ type Option func(*config)
 //   - [WithoutOrphans], for halves of pairs, and reasoning that leads nowhere;
 //   - [WithWholeTurns], so that a limit cuts at a user's message.
 //
-// And calls and messages lose their ID if no reasoning stands right before them.
-// By that ID the API remembers which reasoning it wants to see, also if that has
-// expired.
+// And calls and messages lose their ID if no reasoning stands right before
+// them. By that ID the API remembers which reasoning it wants to see, also if
+// that has expired.
 //
 // It is for a history that is about to be sent. Do not use it to look for a
 // call that still waits for its output: without an answer it is left out.
@@ -47,8 +47,8 @@ func WithSendableHistory() Option {
 	}
 }
 
-// WithLastTurns makes GetItems return the newest n turns at most. See
-// [WithWholeTurns] for what a turn is. n must be at least 1.
+// WithLastTurns makes GetItems return the newest n turns at most.
+// [WithWholeTurns] defines a turn. n must be at least 1.
 func WithLastTurns(n int) Option {
 	return func(c *config) {
 		if n < 1 {
@@ -59,8 +59,8 @@ func WithLastTurns(n int) Option {
 }
 
 // WithBudget makes GetItems return as many of the newest turns as fit. The sum
-// of their sizes is at most max, which must be at least 1. See [WithWholeTurns]
-// for what a turn is.
+// of their sizes is at most max, which must be at least 1. [WithWholeTurns]
+// defines a turn.
 //
 // size measures an item by its JSON, as it is sent: in tokens, for example. It
 // must not keep or change the item. Concurrent reads call it concurrently. If

@@ -1,10 +1,10 @@
 package openaisession
 
-// WithoutOrphans makes GetItems leave out items that have lost what the API
-// wants to see beside them. Such are a tool call without its output, an output
-// without its call, and reasoning without anything that it led to. One half
-// may have expired, a limit may have cut between them, or a program stopped
-// while a tool was running.
+// WithoutOrphans makes GetItems leave out items whose companions are missing,
+// which the API wants to see beside them. Such are a tool call without its
+// output, an output without its call, and reasoning without anything that it
+// led to. One half may have expired, a limit may have cut between them, or a
+// program stopped while a tool was running.
 //
 // These belong together, each by its call_id, the call first:
 //
@@ -31,21 +31,21 @@ package openaisession
 // if the reasoning has one: the API gives both an ID, so a program made that
 // message.
 //
-// If a limit cuts between reasoning and what followed it, the rest of that
+// If a limit cuts between reasoning and the item after it, the rest of that
 // answer is left out.
 //
 // Three things the option cannot see. Two answers may follow one another with
 // nothing between them, after a program stopped. Then reasoning of the first
-// may stay for what is left of the second. The API may refuse a call, or a
-// message, whose reasoning has expired: add the output of a response with one
-// AddOutput, so that all of it expires at one moment, or use
-// [WithSendableHistory]. And the items behind an item_reference or a previous_response_id lie with the
+// may stay for the rest of the second. The API may refuse a call, or a message,
+// whose reasoning has expired: add the output of a response with one AddOutput,
+// so that all of it expires at one moment, or use [WithSendableHistory]. And
+// the items behind an item_reference or a previous_response_id lie with the
 // API: an output whose call is there is an orphan here.
 func WithoutOrphans() Option {
 	return func(c *config) { c.withoutOrphans = true }
 }
 
-// dropHalves marks what is left of pairs as orphans. First, onwards, it marks
+// dropHalves marks halves of pairs as orphans. First, onwards, it marks
 // entries that lack their call or program. Then, backwards, it marks calls that
 // lack their output: by then they have nothing left that depends on them.
 func (h history) dropHalves() {
@@ -117,10 +117,10 @@ func (e *entry) mayWait(working map[string]bool) bool {
 		(e.status == "" || e.status == "in_progress")
 }
 
-// dropReasoning marks reasoning that nothing follows of what it led to.
+// dropReasoning marks reasoning if nothing follows that it led to.
 func (h history) dropReasoning() {
 	const (
-		nothing   = iota // of what the model said follows
+		nothing   = iota // that the model said follows
 		reasoning        // follows, and stays
 		unnamed          // follows: a message without an ID
 		said             // follows, and stays
@@ -152,7 +152,8 @@ func (h history) dropReasoning() {
 
 // dropUnreasoned marks the start of h as orphans if it is the rest of an answer
 // whose reasoning is among the entries before it. It reports false if it takes
-// older entries to know that. The entries before are complete if there are none.
+// older entries to know that. The entries before are complete if there are
+// none.
 func (h history) dropUnreasoned(before history, complete bool) bool {
 	if !h.startsInAnswer() {
 		return true

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// histories are written in words: a type, an ID, and in brackets the program that called. A minus stands before what is
-// left out.
+// histories are written in words: a type, an ID, and in brackets the program
+// that called. A minus stands before an item that is left out.
 var histories = map[string]string{
 	"whole":                         "user reasoning:r call:1 output:1 assistant user",
 	"call without output":           "user -call:1 user",
@@ -116,7 +116,8 @@ func TestWithoutOrphans(t *testing.T) {
 	}
 }
 
-// Histories whose items are written out, with a minus before what is left out.
+// Histories whose items are written out, with a minus before each that is left
+// out.
 func TestWithoutOrphansLooksAtEachMember(t *testing.T) {
 	const (
 		user   = `{"role":"user","content":"Hi"}`
@@ -211,7 +212,8 @@ func TestOrphanID(t *testing.T) {
 	}
 }
 
-// Only the types of pairs, and reasoning, can be orphans, so that no other text from the store is shown as a type.
+// Only the types of pairs, and reasoning, can be orphans, so that no other text
+// from the store is shown as a type.
 func TestTypesOfOrphans(t *testing.T) {
 	types := []string{"reasoning"}
 	for call, output := range pairs {
@@ -233,8 +235,9 @@ func TestTypesOfOrphans(t *testing.T) {
 	}
 }
 
-// Of calls and outputs of functions and custom tools in any order, whose IDs differ, as many are kept as the API takes: as if
-// all ways to leave items out had been tried.
+// Of calls and outputs of functions and custom tools, as many are kept as the
+// API takes. The order is any, and the IDs differ. The test tries all ways to
+// leave items out.
 func TestWithoutOrphansKeepsTheMost(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	words := []string{"user", "assistant", "call:1", "output:1", "call:2", "output:2", "custom_tool_call:1",
@@ -246,7 +249,7 @@ func TestWithoutOrphansKeepsTheMost(t *testing.T) {
 		for _, word := range history {
 			items = append(items, itemFrom(word))
 		}
-		var want []string // the union of what can be kept, which can be kept
+		var want []string // the union of all sets that can be kept, which can be kept
 		for i, word := range history {
 			for set := range 1 << len(history) {
 				if set>>i&1 == 1 && isWhole(history, set) {
@@ -260,7 +263,8 @@ func TestWithoutOrphansKeepsTheMost(t *testing.T) {
 	}
 }
 
-// isWhole reports whether a set of a history, as bits, holds no half of a pair without the other.
+// isWhole reports whether a set of a history, as bits, holds no half of a pair
+// without the other.
 func isWhole(history []string, set int) bool {
 	for i, word := range history {
 		kind, id, isHalf := strings.Cut(word, ":")
@@ -296,7 +300,8 @@ func TestEveryPair(t *testing.T) {
 	}
 }
 
-// TestNoPairIsMissing fails when openai-go has a variant with a call ID, or an answer to a request, that is in no pair.
+// TestNoPairIsMissing fails when openai-go has a variant with a call ID, or an
+// answer to a request, that is in no pair.
 func TestNoPairIsMissing(t *testing.T) {
 	var halves []string
 	for call, output := range pairs {
@@ -313,7 +318,7 @@ func TestNoPairIsMissing(t *testing.T) {
 	}
 }
 
-// A limit cuts where it cuts: here between a call and its output.
+// A limit cuts anywhere: here between a call and its output.
 func TestWithoutOrphansUnderALimit(t *testing.T) {
 	call, output, answer := itemFrom("call:1"), itemFrom("output:1"), itemFrom("assistant")
 	session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans()}, call, output, answer)

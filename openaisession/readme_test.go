@@ -35,7 +35,8 @@ func TestREADME(t *testing.T) {
 	require.Equal(t, unindented, string(sample[1]))
 }
 
-// TestREADMEsAgent runs it against an API that lets it call a tool and then answers.
+// TestREADMEsAgent runs it against an API that lets it call a tool and then
+// answers.
 func TestREADMEsAgent(t *testing.T) {
 	var inputs []string
 	transport := roundTripper(func(r *http.Request) string {
@@ -98,7 +99,8 @@ func TestREADMEsAgentAgainstTheAPI(t *testing.T) {
 	require.ErrorContains(t, err, "Duplicate item found with id")
 }
 
-// An answer that is cut off, or that failed, is no answer: its calls are not run, and nothing of it is stored.
+// An answer that is cut off, or that failed, is no answer: its calls are not
+// run, and nothing of it is stored.
 func TestREADMEsAgentTakesNoHalfAnswers(t *testing.T) {
 	for _, status := range []string{"incomplete", "failed", "cancelled", ""} {
 		requests := 0
@@ -115,7 +117,8 @@ func TestREADMEsAgentTakesNoHalfAnswers(t *testing.T) {
 	}
 }
 
-// Without input the model answers to the history as it is, such as after a stop.
+// Without input the model answers to the history as it is, such as after a
+// stop.
 func TestREADMEsAgentWithoutInput(t *testing.T) {
 	transport := roundTripper(func(r *http.Request) string {
 		return `{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Still here."}]}`

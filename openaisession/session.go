@@ -71,11 +71,11 @@ func (s *Session) SessionID(context.Context) string {
 	return s.session.SessionID()
 }
 
-// GetItems returns the newest limit items, oldest first, or all of them if limit
-// is 0 or less. Options make it leave some out, and [WithWholeTurns] changes the
-// meaning of a limit. The returned items belong to the caller. No item makes a
-// read fail: the package comment says how one comes back that openai-go does not
-// know.
+// GetItems returns the newest limit items, oldest first, or all of them if
+// limit is 0 or less. Options make it leave some out, and [WithWholeTurns]
+// changes the meaning of a limit. The returned items belong to the caller. No
+// item makes a read fail: the package comment says how one comes back that
+// openai-go does not know.
 func (s *Session) GetItems(ctx context.Context, limit int) ([]responses.ResponseInputItemUnionParam, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("openaisession: GetItems: %w", err)
@@ -119,11 +119,11 @@ func (s *Session) AddItems(ctx context.Context, items []responses.ResponseInputI
 // AddOutput adds the answer of the model: response.Output, or some of it. It is
 // all or nothing, as AddItems is.
 //
-// It stores the JSON that the API sent, without the white space around tokens: a
-// change to a field of an output item is not stored. An output item that was
-// made by hand is an error that wraps [encsession.ErrInvalidItem]. Its type does
-// not tell a missing field from an empty one. Make an input item of it and use
-// AddItems.
+// It stores the JSON that the API sent, without the white space around tokens:
+// a change to a field of an output item is not stored. An output item that was
+// made by hand is an error that wraps [encsession.ErrInvalidItem]. Its type
+// does not tell a missing field from an empty one. Make an input item of it and
+// use AddItems.
 func (s *Session) AddOutput(ctx context.Context, output []responses.ResponseOutputItemUnion) error {
 	if err := s.check(); err != nil {
 		return fmt.Errorf("openaisession: AddOutput: %w", err)

@@ -25,7 +25,7 @@ func (h history) wholeTurns(c config, limit int, complete bool) (history, bool) 
 	calls := h.callsOfOutputs()
 	starts := h.starts(calls)
 	if !complete && len(starts) > 0 && starts[0] == 0 {
-		starts = starts[1:] // what lies before may belong to it
+		starts = starts[1:] // older items may belong to it
 	}
 	if complete && (len(starts) == 0 || h[:starts[0]].isPreface()) {
 		starts = append([]int{0}, starts[min(len(starts), 1):]...)
@@ -71,7 +71,7 @@ func (h history) starts(calls map[int]int) []int {
 		}
 	}
 	var starts []int
-	run, byUser, open := -1, false, 0 // run is where a run of inputs begins
+	run, byUser, open := -1, false, 0 // run is the start of a run of inputs
 	for i := range h {
 		open += inside[i]
 		switch e := &h[i]; {

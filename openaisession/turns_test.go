@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Histories are in words, as those of orphans. A bar stands before what is read.
+// Histories are in words, as those of orphans. A bar stands before the items
+// that are read.
 func TestWholeTurns(t *testing.T) {
 	turns := openaisession.WithLastTurns
 	for name, test := range map[string]struct {
@@ -91,7 +92,8 @@ func TestHalfATurn(t *testing.T) {
 		`half a turn: "" "msg" of session "user-123"`}, told)
 }
 
-// A limit that cuts between reasoning and what followed it cuts that off too.
+// A limit that cuts between reasoning and the item after it cuts that item off
+// too.
 func TestALimitCutsReasoningFromItsAnswer(t *testing.T) {
 	for history, limit := range map[string]int{
 		"user reasoning:r -call:1 -output:1 assistant":           3,

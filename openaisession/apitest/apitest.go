@@ -2,9 +2,9 @@
 // without a model. It refuses the histories that the real API is known to
 // refuse, and answers the others by a script.
 //
-// Each rule names a public source in [Rules]: a report with the API's own words,
-// or a client's fix. Rules that nobody has written about are missing, so a
-// history that passes here may still be refused by the real API.
+// Each rule names a public source in [Rules]: a report with the API's own
+// words, or a client's fix. Rules that nobody has written about are missing, so
+// a history that passes here may still be refused by the real API.
 package apitest
 
 import (
@@ -74,7 +74,7 @@ func refuse(rule Rule, format string, args ...any) error {
 	return &Refusal{Rule: rule, Message: fmt.Sprintf(format, args...)}
 }
 
-// item is what the rules look at of an item.
+// item has the members of an item that the rules look at.
 type item struct {
 	Type, Role, ID string
 	CallID         string `json:"call_id"`
@@ -94,7 +94,7 @@ func Check(input []byte, reasoned map[string]string) error {
 		if json.Unmarshal(raw[i], &items[i].members) != nil || items[i].members == nil {
 			return refuse(RuleInput, "Invalid type for 'input[%d]': expected an object.", i)
 		}
-		_ = json.Unmarshal(raw[i], &items[i]) // what is of another kind stays empty
+		_ = json.Unmarshal(raw[i], &items[i]) // a member of another kind stays empty
 		if items[i].Type == "" && items[i].members["role"] != nil {
 			items[i].Type = "message"
 		}
