@@ -7,7 +7,7 @@ require (
 	github.com/encsession/encsession/openaisession v0.0.0
 	github.com/encsession/encsession/sqlstore v0.0.0
 	github.com/jedib0t/go-pretty/v6 v6.8.3
-	github.com/openai/openai-go/v3 v3.96.0
+	github.com/openai/openai-go/v3 v3.98.0
 	github.com/stretchr/testify v1.12.1
 	modernc.org/sqlite v1.61.1
 )

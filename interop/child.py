@@ -124,7 +124,8 @@ async def mix(request):
 async def run(request):
     """Runs the SDK's Runner over the session, with a tool and a model that answers what the request says.
 
-    Returns the input that the model was given, call by call.
+    Returns the input that the model was given, call by call. If the request names the URL of an API, the
+    model is the SDK's own for that API, and the input is what the API is sent: nothing is returned.
     """
     from agents import Agent, RunConfig, Runner, Usage, function_tool
     from agents.items import ModelResponse
@@ -143,12 +144,21 @@ async def run(request):
         def stream_response(self, *args, **kwargs):
             raise NotImplementedError
 
+    def model():
+        if "url" not in request:
+            return ScriptedModel()
+        from agents import AsyncOpenAI, OpenAIChatCompletionsModel, OpenAIResponsesModel
+
+        client = AsyncOpenAI(base_url=request["url"], api_key="none", max_retries=0)
+        kind = OpenAIResponsesModel if request["api"] == "responses" else OpenAIChatCompletionsModel
+        return kind(model="m", openai_client=client)
+
     @function_tool
     def weather(city: str) -> str:
         return f"{city}: 21 °C, sunny"
 
     await Runner.run(
-        Agent(name="Traveller", model=ScriptedModel(), tools=[weather]),
+        Agent(name="Traveller", model=model(), tools=[weather]),
         request["input"],
         session=open_session(request["session"]),
         run_config=RunConfig(tracing_disabled=True),

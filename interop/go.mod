@@ -4,12 +4,15 @@ go 1.26.0
 
 replace github.com/encsession/encsession => ../
 
+replace github.com/encsession/encsession/openaisession => ../openaisession
+
 replace github.com/encsession/encsession/redisstore => ../redisstore
 
 replace github.com/encsession/encsession/sqlstore => ../sqlstore
 
 require (
 	github.com/encsession/encsession v0.0.0
+	github.com/encsession/encsession/openaisession v0.0.0
 	github.com/encsession/encsession/redisstore v0.0.0
 	github.com/encsession/encsession/sqlstore v0.0.0
 	github.com/fernet/fernet-go v0.0.0-20240119011108-303da6aec611
@@ -28,7 +31,12 @@ require (
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
+	github.com/openai/openai-go/v3 v3.24.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	github.com/tidwall/gjson v1.18.0 // indirect
+	github.com/tidwall/match v1.1.1 // indirect
+	github.com/tidwall/pretty v1.2.1 // indirect
+	github.com/tidwall/sjson v1.2.5 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect

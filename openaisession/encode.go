@@ -11,7 +11,7 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// encode returns the JSON of an input item: what openai-go would send.
+// encode returns the JSON of an input item, as openai-go would send it.
 func encode(item responses.ResponseInputItemUnionParam) (encsession.Item, error) {
 	encoded, err := marshal(item)
 	if err != nil {
@@ -26,8 +26,9 @@ func encode(item responses.ResponseInputItemUnionParam) (encsession.Item, error)
 	return encoded, checkObject(encoded)
 }
 
-// checkShown returns an error where a field holds something that is not written: a change to a field that was null or
-// missing, in vain for an extra field that decode has set. An extra field with a value of its own is no mistake, but
+// checkShown returns an error if a field holds something that is not written:
+// a change to a field that was null or missing, in vain since decode has set an
+// extra field. An extra field with a value of its own is no mistake. It is
 // openai-go's way to override a field.
 func checkShown(v reflect.Value) error {
 	switch v.Kind() {
@@ -70,8 +71,8 @@ func checkShown(v reflect.Value) error {
 	return nil
 }
 
-// isOverridden reports whether a struct carries JSON of its own, which is written instead of its fields. Of a union the
-// field is written.
+// isOverridden reports whether a struct carries JSON of its own, which is
+// written instead of its fields. Of a union the field is written.
 func isOverridden(v reflect.Value) bool {
 	object, ok := v.Interface().(interface{ Overrides() (any, bool) })
 	if !ok || isUnion(v.Type()) {
@@ -87,7 +88,8 @@ func hides(extra any) bool {
 	return ok && isEmpty(raw) || extra == param.Omit
 }
 
-// isNullWithValue reports whether v is a param.Opt that was null, and of which only the Value was set.
+// isNullWithValue reports whether v is a param.Opt that was null, and of which
+// only the Value was set.
 func isNullWithValue(v reflect.Value) bool {
 	opt, ok := v.Interface().(param.Optional)
 	return ok && !opt.Valid() && !v.FieldByName("Value").IsZero()
@@ -123,7 +125,8 @@ func checkObject(encoded []byte) error {
 	return nil
 }
 
-// encodeError is an error of encoding/json without its text, which may quote content.
+// encodeError is an error of encoding/json without its text, which may quote
+// content.
 type encodeError struct{ err error }
 
 func (e *encodeError) Error() string { return "cannot be encoded as JSON" }

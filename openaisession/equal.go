@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// equalJSON reports whether a and b are the same JSON value. White space, escapes, the order of members and the way in
-// which a number is written do not matter; its value does, to the last digit.
+// equalJSON reports whether a and b are the same JSON value. White space,
+// escapes, the order of members and the way in which a number is written do not
+// matter; its value does, to the last digit.
 func equalJSON(a, b []byte) bool {
 	x, errX := exactValue(a)
 	y, errY := exactValue(b)

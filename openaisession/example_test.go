@@ -17,16 +17,20 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// The examples use one key that everybody can read here. Yours comes from a secret manager.
+// The examples use one key that everybody can read here. Yours comes from a
+// secret manager.
 const exampleKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
-// errNotCompleted is for an answer that was cut off, or failed: its calls may be half a call.
+// errNotCompleted is for an answer that was cut off, or failed: its calls may
+// be half a call.
 var errNotCompleted = errors.New("the response is not completed")
 
-// runTurn is the agent of README.md. examples/agent runs one like it, which also limits the rounds.
+// runTurn is the agent of README.md. examples/agent runs one like it, which
+// also limits the rounds.
 func runTurn(ctx context.Context, client openai.Client, session *openaisession.Session, params responses.ResponseNewParams,
 	input []responses.ResponseInputItemUnionParam) (response *responses.Response, err error) {
-	// session comes from openaisession.New(encrypted, openaisession.WithoutOrphans(nil)); input is what the user says.
+	// session comes from openaisession.New(encrypted,
+	// openaisession.WithSendableHistory()). input is the user's message.
 	for err = session.AddItems(ctx, input); err == nil; err = session.AddItems(ctx, input) {
 		if params.Input.OfInputItemList, err = session.GetItems(ctx, 0); err != nil {
 			return nil, err
@@ -45,7 +49,8 @@ func runTurn(ctx context.Context, client openai.Client, session *openaisession.S
 	return nil, err
 }
 
-// callTools stands for the tools of an agent: it returns an output for each call.
+// callTools stands for the tools of an agent: it returns an output for each
+// call.
 func callTools(output []responses.ResponseOutputItemUnion) []responses.ResponseInputItemUnionParam {
 	var items []responses.ResponseInputItemUnionParam
 	for _, item := range output {
@@ -57,7 +62,7 @@ func callTools(output []responses.ResponseOutputItemUnion) []responses.ResponseI
 	return items
 }
 
-// What the model has answered goes in as it came, and comes out ready to be sent.
+// The answer of the model goes in as it came, and comes out ready to be sent.
 func Example() {
 	ctx := context.Background()
 	key, err := encsession.ParseKey(exampleKey)
@@ -100,13 +105,15 @@ func Example() {
 	// [{"id":"msg_1","content":[{"annotations":[],"text":"Hello again!","type":"output_text","from_a_later_version":1}],"status":"completed","role":"assistant","type":"message"}]
 }
 
-// A tool call whose output is missing would make the API refuse the whole history.
-func ExampleWithoutOrphans() {
+// A tool call whose output is missing would make the API refuse the whole
+// history.
+func ExampleWithSendableHistory() {
 	ctx := context.Background()
 	store := encsession.NewMemorySession("user-123")
-	session, err := openaisession.New(store, openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
-		fmt.Printf("left out of %s: %s %q\n", o.SessionID, o.Type, o.ID) // the ID is text from the store
-	}))
+	session, err := openaisession.New(store, openaisession.WithSendableHistory(),
+		openaisession.WithOmissionHandler(func(_ context.Context, o openaisession.Omission) {
+			fmt.Println("left out:", o)
+		}))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -127,7 +134,7 @@ func ExampleWithoutOrphans() {
 		fmt.Println(*item.GetRole(), item.OfMessage.Content.OfString)
 	}
 	// Output:
-	// left out of user-123: function_call "call_1"
+	// left out: orphan: "function_call" "call_1" of session "user-123"
 	// user Book the flight.
 	// user Hello? Are you there?
 }

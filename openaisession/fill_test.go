@@ -10,15 +10,16 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// filledVariants returns values of a variant of the input item, by its name, with every field set, as deep as they go: as
-// many as it takes for each variant of each union inside it to be set in one.
+// filledVariants returns values of a variant of the input item, by its name,
+// with every field set, as deep as they go. There are as many as it takes to
+// set each variant of each union inside it once.
 func filledVariants(t *testing.T, name string) []responses.ResponseInputItemUnionParam {
 	var values []responses.ResponseInputItemUnionParam
 	for f := (&filler{t: t, choices: 1}); f.choice < f.choices; f.choice++ {
 		var u responses.ResponseInputItemUnionParam
 		variant := reflect.ValueOf(&u).Elem().FieldByName(name)
 		f.fill(variant, 0)
-		// Where the type is no constant, it is text like other text.
+		// A type that is no constant is text like other text.
 		if typ := variant.Elem().FieldByName("Type"); !isConstant(typ.Type()) {
 			typ.SetString(typeOf(name))
 		}
@@ -27,7 +28,8 @@ func filledVariants(t *testing.T, name string) []responses.ResponseInputItemUnio
 	return values
 }
 
-// typeOf returns the type of an item by the name of its variant: function_call for OfFunctionCall.
+// typeOf returns the type of an item by the name of its variant: function_call
+// for OfFunctionCall.
 func typeOf(variant string) string {
 	snake := regexp.MustCompile(`[A-Z]`).ReplaceAllStringFunc(strings.TrimPrefix(variant, "Of"), func(s string) string {
 		return "_" + strings.ToLower(s)
@@ -38,8 +40,8 @@ func typeOf(variant string) string {
 	return strings.TrimPrefix(snake, "_")
 }
 
-// filler sets every field of a value of openai-go. In each union it sets one variant: that with the number choice,
-// counted round.
+// filler sets every field of a value of openai-go. In each union it sets one
+// variant: that with the number choice, counted round.
 type filler struct {
 	t       *testing.T
 	choice  int
@@ -113,7 +115,7 @@ func isConstant(t reflect.Type) bool {
 	return ok
 }
 
-// variantOf returns the name of the variant that is set, or the empty string where none is.
+// variantOf returns the name of the variant that is set, or the empty string.
 func variantOf(u responses.ResponseInputItemUnionParam) string {
 	v := reflect.ValueOf(u)
 	for _, name := range variantNames[responses.ResponseInputItemUnionParam]() {
@@ -124,7 +126,8 @@ func variantOf(u responses.ResponseInputItemUnionParam) string {
 	return ""
 }
 
-// variantNames returns the names of the variants of a union, which begin with Of.
+// variantNames returns the names of the variants of a union, which begin with
+// Of.
 func variantNames[Union any]() []string {
 	var names []string
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Union]()) {

@@ -13,7 +13,8 @@ import (
 
 type inputItem = responses.ResponseInputItemUnionParam
 
-// newSession returns a view of a session that holds items, encrypted, and that session.
+// newSession returns a view of a session that holds items, encrypted, and that
+// session.
 func newSession(t testing.TB, opts []openaisession.Option, items ...string) (*openaisession.Session, encsession.Session) {
 	t.Helper()
 	key, err := encsession.ParseKey(encsession.GenerateKey())
@@ -45,7 +46,7 @@ func marshal(t testing.TB, value any) string {
 	return string(b)
 }
 
-// contents returns what lies in a session.
+// contents returns the stored items of a session.
 func contents(t testing.TB, session encsession.Session) []string {
 	t.Helper()
 	items, err := session.GetItems(t.Context(), 0)

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// histories are written in words: a type, an ID, and in brackets the program that called. A minus stands before what is
-// left out.
+// histories are written in words: a type, an ID, and in brackets the program
+// that called. A minus stands before an item that is left out.
 var histories = map[string]string{
 	"whole":                         "user reasoning:r call:1 output:1 assistant user",
 	"call without output":           "user -call:1 user",
@@ -78,11 +78,17 @@ var histories = map[string]string{
 	"program later":                 "-call:1(p) -output:1(p) -program:p",
 }
 
+// withoutOrphans are the options of a view that leaves out orphans, and tells.
+func withoutOrphans(told func(openaisession.Omission)) []openaisession.Option {
+	return []openaisession.Option{openaisession.WithoutOrphans(), openaisession.WithOmissionHandler(
+		func(_ context.Context, o openaisession.Omission) { told(o) })}
+}
+
 func TestWithoutOrphans(t *testing.T) {
 	for name, history := range histories {
 		t.Run(name, func(t *testing.T) {
 			var items, want []string
-			var orphans []openaisession.Orphan
+			var orphans []openaisession.Omission
 			for _, word := range strings.Fields(history) {
 				word, orphan := strings.CutPrefix(word, "-")
 				item := itemFrom(word)
@@ -90,14 +96,15 @@ func TestWithoutOrphans(t *testing.T) {
 				if orphan {
 					kind, id, _ := strings.Cut(word, ":")
 					id, _, _ = strings.Cut(id, "(")
-					orphans = append(orphans, openaisession.Orphan{SessionID: "user-123", Type: typeNamed(kind), ID: id})
+					orphans = append(orphans, openaisession.Omission{
+						SessionID: "user-123", Reason: openaisession.ReasonOrphan, Type: typeNamed(kind), ID: id})
 				} else {
 					want = append(want, item)
 				}
 			}
-			var told []openaisession.Orphan
-			option := openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) { told = append(told, o) })
-			session, under := newSession(t, []openaisession.Option{option}, items...)
+			var told []openaisession.Omission
+			opts := withoutOrphans(func(o openaisession.Omission) { told = append(told, o) })
+			session, under := newSession(t, opts, items...)
 			require.Equal(t, want, read(t, session, 0))
 			require.Equal(t, orphans, told)
 			require.Equal(t, items, contents(t, under), "the session stays as it is")
@@ -109,7 +116,8 @@ func TestWithoutOrphans(t *testing.T) {
 	}
 }
 
-// Histories whose items are written out, with a minus before what is left out.
+// Histories whose items are written out, with a minus before each that is left
+// out.
 func TestWithoutOrphansLooksAtEachMember(t *testing.T) {
 	const (
 		user   = `{"role":"user","content":"Hi"}`
@@ -162,11 +170,11 @@ func TestWithoutOrphansLooksAtEachMember(t *testing.T) {
 					want = append(want, marshal(t, roundTrip(t, item)))
 				}
 			}
-			option := openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
+			opts := withoutOrphans(func(o openaisession.Omission) {
 				orphans--
 				require.Contains(t, []string{"c", "p", "r", "l"}, o.ID)
 			})
-			session, _ := newSession(t, []openaisession.Option{option}, items...)
+			session, _ := newSession(t, opts, items...)
 			got, err := session.GetItems(t.Context(), 0)
 			require.NoError(t, err)
 			require.Len(t, got, len(want))
@@ -194,9 +202,9 @@ func TestOrphanID(t *testing.T) {
 		`{"type":"reasoning"}`:                                      "",
 		`{"type":"function_call","id":"f","call_id":"\u001b[2J"}`:   "\x1b[2J",
 	} {
-		var told []openaisession.Orphan
-		option := openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) { told = append(told, o) })
-		session, _ := newSession(t, []openaisession.Option{option}, item)
+		var told []openaisession.Omission
+		opts := withoutOrphans(func(o openaisession.Omission) { told = append(told, o) })
+		session, _ := newSession(t, opts, item)
 		_, err := session.GetItems(t.Context(), 0)
 		require.NoError(t, err)
 		require.Len(t, told, 1)
@@ -204,17 +212,18 @@ func TestOrphanID(t *testing.T) {
 	}
 }
 
-// Only the types of pairs, and reasoning, can be orphans, so that no other text from the store is shown as a type.
+// Only the types of pairs, and reasoning, can be orphans, so that no other text
+// from the store is shown as a type.
 func TestTypesOfOrphans(t *testing.T) {
 	types := []string{"reasoning"}
 	for call, output := range pairs {
 		types = append(types, typeNamed(call), typeNamed(output))
 	}
-	option := openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
+	opts := withoutOrphans(func(o openaisession.Omission) {
 		require.Contains(t, types, o.Type)
 	})
 	for _, typ := range append(types, "Function_Call", "function_call ", "secret", "message", "") {
-		session, _ := newSession(t, []openaisession.Option{option}, `{"type":"`+typ+`","role":"user","id":"i","call_id":"c",
+		session, _ := newSession(t, opts, `{"type":"`+typ+`","role":"user","id":"i","call_id":"c",
 			"approval_request_id":"a","status":"completed","caller":{"type":"program","caller_id":"p"}}`)
 		items, err := session.GetItems(t.Context(), 0)
 		require.NoError(t, err)
@@ -226,8 +235,9 @@ func TestTypesOfOrphans(t *testing.T) {
 	}
 }
 
-// Of calls and outputs of functions and custom tools in any order, whose IDs differ, as many are kept as the API takes: as if
-// all ways to leave items out had been tried.
+// Of calls and outputs of functions and custom tools, as many are kept as the
+// API takes. The order is any, and the IDs differ. The test tries all ways to
+// leave items out.
 func TestWithoutOrphansKeepsTheMost(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	words := []string{"user", "assistant", "call:1", "output:1", "call:2", "output:2", "custom_tool_call:1",
@@ -239,7 +249,7 @@ func TestWithoutOrphansKeepsTheMost(t *testing.T) {
 		for _, word := range history {
 			items = append(items, itemFrom(word))
 		}
-		var want []string // the union of what can be kept, which can be kept
+		var want []string // the union of all sets that can be kept, which can be kept
 		for i, word := range history {
 			for set := range 1 << len(history) {
 				if set>>i&1 == 1 && isWhole(history, set) {
@@ -248,12 +258,13 @@ func TestWithoutOrphansKeepsTheMost(t *testing.T) {
 				}
 			}
 		}
-		session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans(nil)}, items...)
+		session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans()}, items...)
 		require.Equal(t, want, read(t, session, 0), "%v", history)
 	}
 }
 
-// isWhole reports whether a set of a history, as bits, holds no half of a pair without the other.
+// isWhole reports whether a set of a history, as bits, holds no half of a pair
+// without the other.
 func isWhole(history []string, set int) bool {
 	for i, word := range history {
 		kind, id, isHalf := strings.Cut(word, ":")
@@ -283,13 +294,14 @@ var pairs = map[string]string{
 
 func TestEveryPair(t *testing.T) {
 	for call, output := range pairs {
-		session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans(nil)},
+		session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans()},
 			itemFrom(call+":1"), itemFrom(output+":2"), itemFrom(call+":3"), itemFrom(output+":3"))
 		require.Equal(t, []string{itemFrom(call + ":3"), itemFrom(output + ":3")}, read(t, session, 0))
 	}
 }
 
-// TestNoPairIsMissing fails when openai-go has a variant with a call ID, or an answer to a request, that is in no pair.
+// TestNoPairIsMissing fails when openai-go has a variant with a call ID, or an
+// answer to a request, that is in no pair.
 func TestNoPairIsMissing(t *testing.T) {
 	var halves []string
 	for call, output := range pairs {
@@ -306,10 +318,10 @@ func TestNoPairIsMissing(t *testing.T) {
 	}
 }
 
-// A limit cuts where it cuts: here between a call and its output.
+// A limit cuts anywhere: here between a call and its output.
 func TestWithoutOrphansUnderALimit(t *testing.T) {
 	call, output, answer := itemFrom("call:1"), itemFrom("output:1"), itemFrom("assistant")
-	session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans(nil)}, call, output, answer)
+	session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans()}, call, output, answer)
 	require.Equal(t, []string{answer}, read(t, session, 2))
 	require.Equal(t, []string{call, output, answer}, read(t, session, 3))
 }
@@ -324,7 +336,7 @@ func TestWithoutOrphansAfterExpiry(t *testing.T) {
 		require.NoError(t, err)
 		plain, err := openaisession.New(under)
 		require.NoError(t, err)
-		filtered, err := openaisession.New(under, openaisession.WithoutOrphans(nil))
+		filtered, err := openaisession.New(under, openaisession.WithoutOrphans())
 		require.NoError(t, err)
 
 		for _, word := range []string{"user", "call:1", "output:1", "assistant"} {

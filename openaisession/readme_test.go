@@ -3,6 +3,7 @@ package openaisession_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/encsession/encsession/openaisession"
+	"github.com/encsession/encsession/openaisession/apitest"
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/responses"
@@ -19,11 +21,11 @@ import (
 
 // TestREADME keeps the README's agent that of the examples, which is compiled.
 func TestREADME(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	sample := regexp.MustCompile("(?s)```go\n(// session comes from.*?)```").FindSubmatch(readme)
 	require.NotNil(t, sample)
-	require.LessOrEqual(t, strings.Count(string(sample[1]), "\n"), 17)
+	require.LessOrEqual(t, strings.Count(string(sample[1]), "\n"), 18)
 
 	source, err := os.ReadFile("example_test.go")
 	require.NoError(t, err)
@@ -33,7 +35,8 @@ func TestREADME(t *testing.T) {
 	require.Equal(t, unindented, string(sample[1]))
 }
 
-// TestREADMEsAgent runs it against an API that lets it call a tool and then answers.
+// TestREADMEsAgent runs it against an API that lets it call a tool and then
+// answers.
 func TestREADMEsAgent(t *testing.T) {
 	var inputs []string
 	transport := roundTripper(func(r *http.Request) string {
@@ -46,7 +49,7 @@ func TestREADMEsAgent(t *testing.T) {
 		return `{"type":"message","role":"assistant","content":[{"type":"output_text","text":"It is sunny."}]}`
 	})
 	client := openai.NewClient(option.WithAPIKey("none"), option.WithHTTPClient(&http.Client{Transport: transport}))
-	session, under := newSession(t, []openaisession.Option{openaisession.WithoutOrphans(nil)})
+	session, under := newSession(t, []openaisession.Option{openaisession.WithoutOrphans()})
 	response, err := runTurn(t.Context(), client, session, responses.ResponseNewParams{}, []inputItem{message("Hi")})
 	require.NoError(t, err)
 	require.Equal(t, "It is sunny.", response.OutputText())
@@ -58,7 +61,46 @@ func TestREADMEsAgent(t *testing.T) {
 	requireSameJSON(t, "["+strings.Join(history[:3], ",")+"]", inputs[1])
 }
 
-// An answer that is cut off, or that failed, is no answer: its calls are not run, and nothing of it is stored.
+// TestREADMEsAgentAgainstTheAPI takes turns, with a stop and a lost reply among
+// them. The API accepts each history.
+func TestREADMEsAgentAgainstTheAPI(t *testing.T) {
+	n := 0
+	server := apitest.NewServer(func(input []json.RawMessage) []any {
+		n++
+		reasoning := map[string]any{"type": "reasoning", "id": fmt.Sprint("rs_", n), "summary": []any{}, "content": nil}
+		if strings.Contains(string(input[len(input)-1]), "function_call_output") {
+			return []any{reasoning, map[string]any{"type": "message", "id": fmt.Sprint("msg_", n), "role": "assistant",
+				"status": "completed", "content": []any{map[string]any{"type": "output_text", "text": "It is sunny."}}}}
+		}
+		return []any{reasoning, map[string]any{"type": "function_call", "id": fmt.Sprint("fc_", n),
+			"call_id": fmt.Sprint("call_", n), "name": "weather", "arguments": "{}", "status": "completed"}}
+	})
+	defer server.Close()
+	client := openai.NewClient(option.WithAPIKey("none"), option.WithBaseURL(server.URL), option.WithMaxRetries(0))
+	session, under := newSession(t, []openaisession.Option{openaisession.WithSendableHistory()})
+	ask := func() {
+		_, err := runTurn(t.Context(), client, session, responses.ResponseNewParams{}, []inputItem{message("Hi")})
+		require.NoError(t, err)
+	}
+	ask()
+	stored, err := under.GetItems(t.Context(), 0)
+	require.NoError(t, err)
+	require.NoError(t, under.AddItems(t.Context(), stored[len(stored)-2:]...), "the reply was lost")
+	ask()
+	require.NoError(t, under.AddItems(t.Context(), stored[1:3]...), "and once more")
+	_, err = session.PopItem(t.Context())
+	require.NoError(t, err)
+	ask()
+	require.Len(t, server.Inputs(), 6)
+
+	plain, err := openaisession.New(under)
+	require.NoError(t, err)
+	_, err = runTurn(t.Context(), client, plain, responses.ResponseNewParams{}, []inputItem{message("Hi")})
+	require.ErrorContains(t, err, "Duplicate item found with id")
+}
+
+// An answer that is cut off, or that failed, is no answer: its calls are not
+// run, and nothing of it is stored.
 func TestREADMEsAgentTakesNoHalfAnswers(t *testing.T) {
 	for _, status := range []string{"incomplete", "failed", "cancelled", ""} {
 		requests := 0
@@ -75,7 +117,8 @@ func TestREADMEsAgentTakesNoHalfAnswers(t *testing.T) {
 	}
 }
 
-// Without input the model answers to the history as it is, such as after a stop.
+// Without input the model answers to the history as it is, such as after a
+// stop.
 func TestREADMEsAgentWithoutInput(t *testing.T) {
 	transport := roundTripper(func(r *http.Request) string {
 		return `{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Still here."}]}`

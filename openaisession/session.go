@@ -10,8 +10,9 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// Session is a view of an encsession.Session whose items are input items of the Responses API. New makes one; the
-// zero Session returns errors. It keeps nothing but the Session that it was made from, and is as safe for concurrent
+// Session is a view of an [encsession.Session] whose items are input items of
+// the Responses API. [New] makes one; the zero Session returns errors. It keeps
+// nothing but the Session that it was made from, and is as safe for concurrent
 // use as that is.
 //
 // Its methods, but for AddOutput, are those of the interface memory.Session in
@@ -21,15 +22,8 @@ type Session struct {
 	config  config
 }
 
-type config struct {
-	withoutOrphans bool
-	onOrphan       func(context.Context, Orphan) // may be nil
-}
-
-// Option is an option of New. The nil Option is an error.
-type Option func(*config)
-
-// New returns a view of s. It refuses a nil Session and a nil option.
+// New returns a view of s. It refuses a nil Session, a nil option, and options
+// that ask for nothing.
 func New(s encsession.Session, opts ...Option) (*Session, error) {
 	if isNil(s) {
 		return nil, errors.New("openaisession: New: session is nil")
@@ -41,10 +35,14 @@ func New(s encsession.Session, opts ...Option) (*Session, error) {
 		}
 		opt(&c)
 	}
+	if c.err != nil {
+		return nil, fmt.Errorf("openaisession: New: %w", c.err)
+	}
 	return &Session{session: s, config: c}, nil
 }
 
-// isNil reports whether a session is nil, or an interface around a nil pointer, map, func or the like.
+// isNil reports whether a session is nil, or an interface around a nil pointer,
+// map, func or the like.
 func isNil(s any) bool {
 	switch v := reflect.ValueOf(s); v.Kind() {
 	case reflect.Invalid:
@@ -64,7 +62,8 @@ func (s *Session) check() error {
 	return nil
 }
 
-// SessionID returns the ID of the session, and the empty string where the Session was not made by New.
+// SessionID returns the ID of the session. It is empty if the Session was not
+// made by [New].
 func (s *Session) SessionID(context.Context) string {
 	if s.check() != nil {
 		return ""
@@ -72,31 +71,37 @@ func (s *Session) SessionID(context.Context) string {
 	return s.session.SessionID()
 }
 
-// GetItems returns the newest limit items, oldest first; all of them where limit is 0 or less. With WithoutOrphans it
-// returns fewer where some of them are orphans. What is returned belongs to the caller. No item makes a read fail: see
-// the package comment for what becomes of one that openai-go does not know.
+// GetItems returns the newest limit items, oldest first, or all of them if
+// limit is 0 or less. Options make it leave some out, and [WithWholeTurns]
+// changes the meaning of a limit. The returned items belong to the caller. No
+// item makes a read fail: the package comment says how one comes back that
+// openai-go does not know.
 func (s *Session) GetItems(ctx context.Context, limit int) ([]responses.ResponseInputItemUnionParam, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("openaisession: GetItems: %w", err)
 	}
-	items, err := s.session.GetItems(ctx, limit)
+	h, err := s.read(ctx, limit)
 	if err != nil {
 		return nil, err
 	}
-	if s.config.withoutOrphans {
-		items = s.dropOrphans(ctx, items)
-	}
-	values := make([]responses.ResponseInputItemUnionParam, len(items))
-	for i, item := range items {
-		values[i] = decode(item)
+	values := make([]responses.ResponseInputItemUnionParam, 0, len(h))
+	for i := range h {
+		if e := &h[i]; e.omitted == "" {
+			values = append(values, decode(e.item, e.members))
+		} else if s.config.onOmission != nil {
+			s.config.onOmission(ctx, Omission{SessionID: s.session.SessionID(),
+				Reason: e.omitted, Type: e.Type, ID: e.shownID()})
+		}
 	}
 	return values, nil
 }
 
-// AddItems adds items in one call of the underlying Session: all of them or, with an error, none. The error names the
-// first item that cannot be added, by its index, and shows no content. It wraps encsession.ErrInvalidItem where an item is
-// not a JSON object, such as one with no variant set. An item with a field that was set in vain, since an extra field hides
-// it, is an error too: see the package comment. The items are not kept.
+// AddItems adds items in one call of the underlying Session: all of them or,
+// with an error, none. The error names the first item that cannot be added, by
+// its index, and shows no content. It wraps [encsession.ErrInvalidItem] if an
+// item is not a JSON object, such as one with no variant set. A field that was
+// set in vain, since an extra field hides it, is an error too: see the package
+// comment. The items are not kept.
 func (s *Session) AddItems(ctx context.Context, items []responses.ResponseInputItemUnionParam) error {
 	if err := s.check(); err != nil {
 		return fmt.Errorf("openaisession: AddItems: %w", err)
@@ -111,12 +116,14 @@ func (s *Session) AddItems(ctx context.Context, items []responses.ResponseInputI
 	return s.session.AddItems(ctx, encoded...)
 }
 
-// AddOutput adds what the model has answered: response.Output, or some of it. It is all or nothing, as AddItems is.
+// AddOutput adds the answer of the model: response.Output, or some of it. It is
+// all or nothing, as AddItems is.
 //
-// What is stored is the JSON that the API sent, without the white space round its tokens: a change to a field of an
-// output item is not stored. An output item that was not decoded from JSON, but made by hand, is an error that wraps
-// encsession.ErrInvalidItem, for its type does not tell a field that is missing from one that is empty. Make an input
-// item of it and use AddItems.
+// It stores the JSON that the API sent, without the white space around tokens:
+// a change to a field of an output item is not stored. An output item that was
+// made by hand is an error that wraps [encsession.ErrInvalidItem]. Its type
+// does not tell a missing field from an empty one. Make an input item of it and
+// use AddItems.
 func (s *Session) AddOutput(ctx context.Context, output []responses.ResponseOutputItemUnion) error {
 	if err := s.check(); err != nil {
 		return fmt.Errorf("openaisession: AddOutput: %w", err)
@@ -131,8 +138,8 @@ func (s *Session) AddOutput(ctx context.Context, output []responses.ResponseOutp
 	return s.session.AddItems(ctx, encoded...)
 }
 
-// PopItem removes the newest item and returns it, or nil where there is none. WithoutOrphans changes nothing here. What
-// is returned belongs to the caller.
+// PopItem removes the newest item and returns it, or nil if there is none. No
+// option changes that. The returned item belongs to the caller.
 func (s *Session) PopItem(ctx context.Context) (*responses.ResponseInputItemUnionParam, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("openaisession: PopItem: %w", err)
@@ -141,7 +148,8 @@ func (s *Session) PopItem(ctx context.Context) (*responses.ResponseInputItemUnio
 	if err != nil || item == nil {
 		return nil, err
 	}
-	value := decode(item)
+	e := newHistory([]encsession.Item{item}, false)[0]
+	value := decode(e.item, e.members)
 	return &value, nil
 }
 

@@ -15,9 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// memorySession is memory.Session of github.com/nlpodyssey/openai-agents-go, as it is in the versions that use openai-go
-// v3 (looked at in the source of November 2026, which requires v3.24.0): there TResponseInputItem is an alias of
-// responses.ResponseInputItemUnionParam.
+// memorySession is memory.Session of github.com/nlpodyssey/openai-agents-go,
+// and of github.com/denggeng/openai-agents-go-plus. There TResponseInputItem is
+// an alias of responses.ResponseInputItemUnionParam. Both were read in November
+// 2026, at commits 868dc03 and 2b6b8e6.
 type memorySession interface {
 	SessionID(context.Context) string
 	GetItems(ctx context.Context, limit int) ([]responses.ResponseInputItemUnionParam, error)
@@ -65,7 +66,7 @@ func TestMethods(t *testing.T) {
 	require.Empty(t, contents(t, under))
 }
 
-// The JSON that the API sends is indented. What is stored is not.
+// The JSON that the API sends is indented. The stored JSON is not.
 func TestAddOutputStoresCompactJSON(t *testing.T) {
 	var response responses.Response
 	require.NoError(t, json.Unmarshal([]byte(`{"output": [
@@ -114,7 +115,7 @@ func TestEncodingErrorIsWrapped(t *testing.T) {
 }
 
 func TestOutputThatCannotBeAdded(t *testing.T) {
-	// Whatever UnmarshalJSON makes of what it is given: called by hand, it takes what is no JSON.
+	// UnmarshalJSON, called by hand, takes text that is no JSON.
 	decoded := func(text string) (item responses.ResponseOutputItemUnion) {
 		_ = item.UnmarshalJSON([]byte(text))
 		return item
@@ -146,7 +147,7 @@ func TestNewRefuses(t *testing.T) {
 	require.EqualError(t, err, "openaisession: New: session is nil")
 	_, err = openaisession.New((*encsession.MemorySession)(nil))
 	require.EqualError(t, err, "openaisession: New: session is nil")
-	_, err = openaisession.New(encsession.NewMemorySession("s"), openaisession.WithoutOrphans(nil), nil)
+	_, err = openaisession.New(encsession.NewMemorySession("s"), openaisession.WithoutOrphans(), nil)
 	require.EqualError(t, err, "openaisession: New: option 1 is nil")
 }
 
@@ -163,13 +164,14 @@ func TestNotMadeByNew(t *testing.T) {
 
 func TestErrorsOfTheSession(t *testing.T) {
 	cause := errors.New("broken")
-	session, err := openaisession.New(broken{cause}, openaisession.WithoutOrphans(nil))
+	session, err := openaisession.New(broken{cause}, openaisession.WithoutOrphans())
 	require.NoError(t, err)
 	require.Equal(t, "broken", session.SessionID(t.Context()))
 	requireErrors(t, session, func(_ string, err error) { require.ErrorIs(t, err, cause) })
 }
 
-// requireErrors calls every method, gives its error to check and wants nothing else from it.
+// requireErrors calls every method, gives its error to check and wants nothing
+// else from it.
 func requireErrors(t *testing.T, session *openaisession.Session, check func(method string, err error)) {
 	ctx := t.Context()
 	items, err := session.GetItems(ctx, 0)
@@ -183,10 +185,11 @@ func requireErrors(t *testing.T, session *openaisession.Session, check func(meth
 	check("ClearSession", session.ClearSession(ctx))
 }
 
-// A store that does not keep to the rules gives what is no item. Reading it does not fail, and a pop does not lose it.
+// A store that does not keep to the rules may give bytes that are no item.
+// Reading it does not fail, and a pop does not lose it.
 func TestNoItemMakesAReadFail(t *testing.T) {
 	for _, stored := range []string{`["a"]`, `"a"`, `null`, `{`, ``} {
-		session, err := openaisession.New(lax(stored), openaisession.WithoutOrphans(nil))
+		session, err := openaisession.New(lax(stored), openaisession.WithoutOrphans())
 		require.NoError(t, err)
 		items, err := session.GetItems(t.Context(), 0)
 		require.NoError(t, err)
@@ -215,7 +218,7 @@ func (l lax) PopItem(context.Context) (encsession.Item, error) { return encsessi
 func (l lax) ClearSession(context.Context) error { return nil }
 
 func TestConcurrentUse(t *testing.T) {
-	session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans(nil)})
+	session, _ := newSession(t, []openaisession.Option{openaisession.WithoutOrphans()})
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {

@@ -12,8 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// inputVariants are the variants of the input item that are known to come back whole: 26 in v3.24.0 of openai-go, 33 in
-// v3.96.0. Before you add one that a later version brings, read what it is: it may be half of a pair, see callOf.
+// inputVariants are the variants of the input item that are known to come back
+// whole: 26 in v3.24.0 of openai-go, 33 in v3.98.0. Before you add one that a
+// later version brings, read its documentation: it may be half of a pair, see
+// callOf.
 var inputVariants = map[string]string{ // the version that brought it, if later than v3.24.0
 	"OfMessage": "", "OfInputMessage": "", "OfOutputMessage": "", "OfFileSearchCall": "", "OfComputerCall": "",
 	"OfComputerCallOutput": "", "OfWebSearchCall": "", "OfFunctionCall": "", "OfFunctionCallOutput": "",
@@ -28,7 +30,8 @@ var inputVariants = map[string]string{ // the version that brought it, if later 
 	"OfProgramOutput": "v3.96.0",
 }
 
-// TestEveryInputVariant fails when openai-go has got a variant that is not in the list.
+// TestEveryInputVariant fails if openai-go has got a variant that is not in the
+// list.
 func TestEveryInputVariant(t *testing.T) {
 	names := variantNames[inputItem]()
 	for name, later := range inputVariants {
@@ -50,8 +53,9 @@ func TestEveryInputVariant(t *testing.T) {
 	}
 }
 
-// outputItems has an output item of every type, as the API sends it: with null, and with a member that openai-go does not
-// know. The halves of pairs that only a client writes are there too, since the API gives them back.
+// outputItems has an output item of every type, as the API sends it: with null,
+// and with a member that openai-go does not know. The halves of pairs that only
+// a client writes are there too, since the API gives them back.
 var outputItems = map[string]string{
 	"message": `{"id":"msg_1","status":"completed","role":"assistant","phase":null,"content":[
 		{"type":"output_text","text":"Hi <there>","annotations":[
@@ -105,8 +109,8 @@ var outputItems = map[string]string{
 		"created_by":"u"`,
 }
 
-// TestEveryOutputType adds what a response holds and reads it back. It fails when openai-go knows a type of output item that
-// is not in the list.
+// TestEveryOutputType adds the items of a response and reads them back. It
+// fails if openai-go knows a type of output item that is not in the list.
 func TestEveryOutputType(t *testing.T) {
 	union := reflect.TypeFor[responses.ResponseOutputItemUnion]()
 	for i := range union.NumMethod() {
@@ -156,7 +160,7 @@ func exact(t testing.TB, text string) any {
 	return fractions(value)
 }
 
-// fractions replaces every number by what it is as a fraction, unless that would be huge.
+// fractions replaces every number by its fraction, unless that would be huge.
 func fractions(value any) any {
 	switch value := value.(type) {
 	case map[string]any:

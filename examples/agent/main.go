@@ -132,9 +132,10 @@ func (s settings) openSession(ctx context.Context, db *sql.DB) (*openaisession.S
 	if err != nil {
 		return nil, err
 	}
-	return openaisession.New(encrypted, openaisession.WithoutOrphans(func(_ context.Context, o openaisession.Orphan) {
-		fmt.Fprintf(os.Stderr, "agent: not sent, for its other half is missing: %s %q\n", o.Type, o.ID)
-	}))
+	return openaisession.New(encrypted, openaisession.WithSendableHistory(),
+		openaisession.WithOmissionHandler(func(_ context.Context, o openaisession.Omission) {
+			fmt.Fprintln(os.Stderr, "agent: not sent:", o)
+		}))
 }
 
 // client returns OpenAI's client. Without options it takes its key from apiKeyEnv.

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/openaisession/apitest"
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/responses"
 	"github.com/stretchr/testify/require"
@@ -63,7 +64,7 @@ func TestDemonstration(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, demonstrateIn(t.Context(), &out, settings{scriptedAPI: api.URL, model: "scripted"}, folder))
 
-	inputs := api.inputs()
+	inputs := api.Inputs()
 	require.Len(t, inputs, 4)
 	for i, want := range [][]string{
 		{user1},
@@ -188,7 +189,7 @@ func TestPrintable(t *testing.T) {
 	program.Env = append(os.Environ(), keyEnv+"="+s.key)
 	said, err := program.CombinedOutput()
 	require.Error(t, err, "nobody answers")
-	require.Contains(t, string(said), `function_call "call\x1b[2J"`)
+	require.Contains(t, string(said), `orphan: "function_call" "call\x1b[2J"`)
 	require.NotContains(t, string(said), "\x1b")
 }
 
@@ -222,9 +223,7 @@ func TestRunRefuses(t *testing.T) {
 // The process stopped after the model had called a tool. The history as it is would be refused.
 func TestAfterAStopInTheMiddleOfATurn(t *testing.T) {
 	s, items := stoppedConversation(t)
-	var history []scriptedItem
-	require.NoError(t, json.Unmarshal(items, &history))
-	require.Equal(t, "No tool output found for function call call_1.", refusal(history))
+	require.EqualError(t, apitest.Check(items, nil), "No tool output found for function call call_1.")
 
 	api := newScriptedAPI()
 	defer api.Close()
@@ -232,7 +231,7 @@ func TestAfterAStopInTheMiddleOfATurn(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, s.converse(t.Context(), &out, "Which passport did I tell you about?"))
 	require.Contains(t, out.String(), "model  You have told me that it is XZ4839201.\n")
-	require.JSONEq(t, "["+user1+","+user3+"]", string(api.inputs()[0]))
+	require.JSONEq(t, "["+user1+","+user3+"]", string(api.Inputs()[0]))
 }
 
 // stoppedConversation returns the settings for a file with a user's message, reasoning and a call, and these items.
@@ -285,9 +284,9 @@ func TestErrorsOfTheAPI(t *testing.T) {
 	s.scriptedAPI = api.URL
 	require.NoError(t, s.converse(t.Context(), io.Discard, "five"))
 	for _, said := range []string{"one", "two", "three", "five"} {
-		require.Contains(t, string(api.inputs()[0]), `"`+said+`"`)
+		require.Contains(t, string(api.Inputs()[0]), `"`+said+`"`)
 	}
-	require.Equal(t, mostRounds, strings.Count(string(api.inputs()[0]), `"function_call_output"`), "of the last round too")
+	require.Equal(t, mostRounds, strings.Count(string(api.Inputs()[0]), `"function_call_output"`), "of the last round too")
 }
 
 func TestTools(t *testing.T) {
@@ -299,32 +298,6 @@ func TestTools(t *testing.T) {
 	} {
 		call := responses.ResponseFunctionToolCall{Name: test.name, Arguments: test.arguments}
 		require.Equal(t, test.want, callTool(call))
-	}
-}
-
-// The script refuses some of what the real API refuses.
-func TestScriptRefuses(t *testing.T) {
-	for name, test := range map[string]struct{ history, refusal string }{
-		"nothing":                  {`[]`, "The input is empty."},
-		"no items":                 {`"Hi."`, "The input is no list of items."},
-		"an output without a call": {`[` + result + `]`, "No tool call found for function call output with call_id call_1."},
-		"a call without an output": {`[` + call + `]`, "No tool output found for function call call_1."},
-		"reasoning at the end": {`[` + user1 + `,` + think + `]`,
-			"Item 'rs_1' of type 'reasoning' was provided without its required following item."},
-		"reasoning without its call": {`[` + think + `,` + user2 + `]`,
-			"Item 'rs_1' of type 'reasoning' was provided without its required following item."},
-	} {
-		t.Run(name, func(t *testing.T) {
-			api := newScriptedAPI()
-			defer api.Close()
-			answer, err := http.Post(api.URL+"/responses", "application/json", strings.NewReader(`{"input":`+test.history+`}`))
-			require.NoError(t, err)
-			defer answer.Body.Close()
-			var body struct{ Error struct{ Message string } }
-			require.NoError(t, json.NewDecoder(answer.Body).Decode(&body))
-			require.Equal(t, test.refusal, body.Error.Message)
-			require.Equal(t, http.StatusBadRequest, answer.StatusCode)
-		})
 	}
 }
 

@@ -3,58 +3,24 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strings"
-	"sync"
+
+	"github.com/encsession/encsession/openaisession/apitest"
 )
 
-// scriptedAPI is a Responses API without a model, on loopback. It answers by a script, from nothing but the history
-// that it is sent, and refuses some of the histories that the real API refuses. It is here so that the example runs without
-// a key and without a network; nothing of it belongs into an agent.
-type scriptedAPI struct {
-	*httptest.Server
-
-	mu   sync.Mutex
-	sent []json.RawMessage // the input of every request
-}
-
-func newScriptedAPI() *scriptedAPI {
-	api := &scriptedAPI{}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /responses", api.respond)
-	api.Server = httptest.NewServer(mux)
-	return api
-}
-
-// inputs returns the input of every request so far.
-func (api *scriptedAPI) inputs() []json.RawMessage {
-	api.mu.Lock()
-	defer api.mu.Unlock()
-	return append([]json.RawMessage(nil), api.sent...)
-}
-
-func (api *scriptedAPI) respond(w http.ResponseWriter, r *http.Request) {
-	var request struct{ Input json.RawMessage }
-	var history []scriptedItem
-	refused := "The input is no list of items."
-	if json.NewDecoder(r.Body).Decode(&request) == nil && json.Unmarshal(request.Input, &history) == nil {
-		api.mu.Lock()
-		api.sent = append(api.sent, request.Input)
-		api.mu.Unlock()
-		refused = refusal(history)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ") // as the real one does
-	if refused != "" {
-		w.WriteHeader(http.StatusBadRequest)
-		encoder.Encode(object{"error": object{"message": refused, "type": "invalid_request_error", "param": "input"}})
-		return
-	}
-	encoder.Encode(object{"id": fmt.Sprintf("resp_%d", len(history)), "object": "response", "status": "completed",
-		"output": answer(history)})
+// newScriptedAPI starts a Responses API without a model, on loopback. It answers
+// by a script, from nothing but the history that it is sent, and refuses the
+// histories that the real API is known to refuse. It is here so that the example
+// runs without a key and without a network. Nothing of it belongs into an agent.
+func newScriptedAPI() *apitest.Server {
+	return apitest.NewServer(func(input []json.RawMessage) []any {
+		history := make([]scriptedItem, len(input))
+		for i, item := range input {
+			_ = json.Unmarshal(item, &history[i]) // what is of another kind stays empty
+		}
+		return answer(history)
+	})
 }
 
 type object map[string]any
@@ -66,36 +32,6 @@ type scriptedItem struct {
 	CallID                       string `json:"call_id"`
 }
 
-// refusal says why the real API refuses a history, in its words. It is empty where the script finds nothing; the real API
-// looks at more.
-func refusal(history []scriptedItem) string {
-	if len(history) == 0 {
-		return "The input is empty."
-	}
-	calls, outputs := map[string]bool{}, map[string]bool{}
-	for i, item := range history {
-		switch item.Type {
-		case "function_call":
-			calls[item.CallID] = true
-		case "function_call_output":
-			if !calls[item.CallID] {
-				return fmt.Sprintf("No tool call found for function call output with call_id %s.", item.CallID)
-			}
-			outputs[item.CallID] = true
-		case "reasoning":
-			if i+1 == len(history) || history[i+1].Role == "user" || history[i+1].Type == "function_call_output" {
-				return fmt.Sprintf("Item '%s' of type 'reasoning' was provided without its required following item.", item.ID)
-			}
-		}
-	}
-	for id := range calls {
-		if !outputs[id] {
-			return fmt.Sprintf("No tool output found for function call %s.", id)
-		}
-	}
-	return ""
-}
-
 var (
 	destination = regexp.MustCompile(`train to (\pL+)`)
 	passport    = regexp.MustCompile(`passport is (\w+)`)
@@ -104,14 +40,14 @@ var (
 )
 
 // answer returns the output that follows a history.
-func answer(history []scriptedItem) []object {
+func answer(history []scriptedItem) []any {
 	n := len(history) // makes IDs that are not used twice
 	said := history[n-1].text()
 	if to := destination.FindStringSubmatch(said); to != nil && history[n-1].Role == "user" {
-		return []object{
-			{"type": "reasoning", "id": fmt.Sprintf("rs_%d", n), "summary": []any{}, "content": nil,
+		return []any{
+			object{"type": "reasoning", "id": fmt.Sprintf("rs_%d", n), "summary": []any{}, "content": nil,
 				"encrypted_content": "gAAAAABqX1a7" + strings.Repeat("9", n)},
-			{"type": "function_call", "id": fmt.Sprintf("fc_%d", n), "call_id": fmt.Sprintf("call_%d", n),
+			object{"type": "function_call", "id": fmt.Sprintf("fc_%d", n), "call_id": fmt.Sprintf("call_%d", n),
 				"name": "find_train", "arguments": `{"to":"` + to[1] + `"}`, "status": "completed"},
 		}
 	}
@@ -124,7 +60,7 @@ func answer(history []scriptedItem) []object {
 	case strings.Contains(said, "passport"):
 		text = "You have told me that it is " + newest(history, passport) + "."
 	}
-	return []object{{"type": "message", "id": fmt.Sprintf("msg_%d", n), "role": "assistant", "status": "completed",
+	return []any{object{"type": "message", "id": fmt.Sprintf("msg_%d", n), "role": "assistant", "status": "completed",
 		"content": []object{{"type": "output_text", "text": text, "annotations": []any{}, "logprobs": []any{}}}}}
 }
 

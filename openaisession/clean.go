@@ -1,0 +1,164 @@
+package openaisession
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/encsession/encsession"
+)
+
+// WithCleanItems makes GetItems return items without the members that SDKs
+// store and the API refuses:
+//
+//   - the ID "__fake_id__", which Python's SDK gives to items of models that
+//     have no IDs, and other IDs that the API refuses for their prefix;
+//   - provider_data, which is for a model of another provider;
+//   - members whose names begin with _agents_, which are the SDK's own;
+//   - created_by, also in the output of a shell call, and shell_output there;
+//   - a status that is null, and any status of reasoning.
+//
+// Reasoning that has provider_data is left out: no other model can read it.
+// Python's SDK does the same when it sends a history. Only IDs that the API
+// does not need are removed: those of messages, reasoning, and calls of
+// functions and custom tools.
+func WithCleanItems() Option {
+	return func(c *config) { c.clean = true }
+}
+
+// The facts about Python's SDK are those of openai-agents 0.24.0:
+// models/openai_responses.py (_clean_item_for_openai) drops foreign reasoning,
+// fake IDs and provider_data; run_internal/items.py
+// (strip_internal_input_item_metadata) drops _agents_tool_description,
+// _agents_tool_title and created_by, and (run_item_to_input_item) a status of
+// None; items.py (ToolCallOutputItem, _output_item_to_input_item) drops
+// shell_output, and created_by of each part of the output of a shell call.
+const fakeID = "__fake_id__" // models/fake_id.py
+
+// idPrefix has the prefix that the API wants of an ID, for types that may go
+// without: see apitest for the sources.
+var idPrefix = map[string]string{
+	"message":          "msg",
+	"reasoning":        "rs",
+	"function_call":    "fc",
+	"custom_tool_call": "ctc",
+}
+
+// clean removes the members that the API refuses, and marks foreign reasoning.
+func (e *entry) clean() {
+	typ, changed := memberText(e.members, "type"), false
+	if typ == "" && find(e.members, "role") != nil {
+		typ = "message"
+	}
+	kept := make([]member, 0, len(e.members))
+	for _, m := range e.members {
+		if isForeign(typ, m) {
+			changed = true
+			if typ == "reasoning" && m.name == "provider_data" && isTrue(m.raw) {
+				e.omitted = ReasonForeign
+			}
+			continue
+		}
+		if typ == "shell_call_output" && m.name == "output" {
+			if output, ok := withoutCreatedBy(m.raw); ok {
+				m.raw, changed = output, true
+			}
+		}
+		kept = append(kept, m)
+	}
+	if changed {
+		e.members, e.item = kept, objectOf(kept)
+	}
+}
+
+// isForeign reports whether a member of an item must not be sent.
+func isForeign(typ string, m member) bool {
+	switch m.name {
+	case "id":
+		id, _ := textOf(m.raw)
+		prefix, optional := idPrefix[typ]
+		return id == fakeID || optional && !strings.HasPrefix(id, prefix)
+	case "provider_data", "created_by":
+		return true
+	case "status":
+		return typ == "reasoning" || string(m.raw) == "null"
+	case "shell_output":
+		return typ == "shell_call_output"
+	}
+	return strings.HasPrefix(m.name, "_agents_")
+}
+
+// dropStaleIDs removes the IDs of calls and messages that no reasoning stands
+// right before. The API remembers by its ID which reasoning an item needs. It
+// takes an item without an ID as it is: github.com/laravel/ai pull request 1052
+// and github.com/continuedev/continue pull request 11785 do the same.
+func (h history) dropStaleIDs() {
+	reasoned := false
+	for i := range h {
+		e := &h[i]
+		if e.omitted == ReasonOrphan {
+			reasoned = false // the reasoning was that of an item that goes
+		}
+		if e.omitted != "" || e.isSetting() {
+			continue
+		}
+		named := e.Type == "function_call" || e.Type == "custom_tool_call" || e.role == "assistant"
+		if named && !reasoned && e.ID != "" {
+			e.members = slices.DeleteFunc(slices.Clone(e.members), func(m member) bool {
+				return m.name == "id"
+			})
+			e.item = objectOf(e.members)
+		}
+		reasoned = e.Type == "reasoning"
+	}
+}
+
+// isTrue reports whether Python takes a value for true.
+func isTrue(raw json.RawMessage) bool {
+	var compact bytes.Buffer
+	_ = json.Compact(&compact, raw)
+	falses := []string{"null", "false", "0", `""`, "[]", "{}"}
+	return !slices.Contains(falses, compact.String())
+}
+
+// withoutCreatedBy returns the parts of a shell call's output without
+// created_by. It reports false if there is nothing to remove.
+func withoutCreatedBy(output json.RawMessage) (json.RawMessage, bool) {
+	if output[0] != '[' {
+		return nil, false
+	}
+	changed := false
+	parts := elementsOf(output)
+	for i, part := range parts {
+		members := membersOf(part)
+		kept := slices.DeleteFunc(slices.Clone(members), func(m member) bool {
+			return m.name == "created_by"
+		})
+		if len(kept) < len(members) {
+			parts[i], changed = json.RawMessage(objectOf(kept)), true
+		}
+	}
+	joined := append([]byte("["), bytes.Join(asBytes(parts), []byte(","))...)
+	return append(joined, ']'), changed
+}
+
+func asBytes(parts []json.RawMessage) [][]byte {
+	b := make([][]byte, len(parts))
+	for i, part := range parts {
+		b[i] = part
+	}
+	return b
+}
+
+// objectOf returns an object of members as they are stored.
+func objectOf(members []member) encsession.Item {
+	object := []byte{'{'}
+	for i, m := range members {
+		if i > 0 {
+			object = append(object, ',')
+		}
+		object = append(append(append(object, m.key...), ':'), m.raw...)
+	}
+	return append(object, '}')
+}
