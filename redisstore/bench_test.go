@@ -262,8 +262,8 @@ func (f *fixture) watch(b *testing.B) (stop func() time.Duration) {
 	return func() time.Duration { close(done); return <-longest }
 }
 
-// BenchmarkSessionIDs lists 10,000 sessions.
-func BenchmarkSessionIDs(b *testing.B) {
+// BenchmarkSessions lists 10,000 sessions.
+func BenchmarkSessions(b *testing.B) {
 	f := newFixture(b, onServer)
 	for n := range 10_000 {
 		add(b, f.Session(fmt.Sprint("user-", n)), Item(`{}`))

@@ -67,7 +67,7 @@ func Example() {
 // Going through all sessions, to bring each under the current key. The output is
 //
 //	user-123: 1 of 1 items under the current key
-func ExampleStore_SessionIDs() {
+func ExampleStore_Sessions() {
 	ctx := context.Background()
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
@@ -85,11 +85,11 @@ func ExampleStore_SessionIDs() {
 		log.Fatal(err)
 	}
 
-	for id, err := range store.SessionIDs(ctx) {
+	for info, err := range store.Sessions(ctx) {
 		if err != nil {
 			log.Fatal(err)
 		}
-		session, err := encsession.New(store.Session(id), encsession.Keyring{Current: current, Older: []encsession.Key{former}},
+		session, err := encsession.New(store.Session(info.ID), encsession.Keyring{Current: current, Older: []encsession.Key{former}},
 			encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(slog.Default())))
 		if err != nil {
 			log.Fatal(err)
@@ -101,7 +101,7 @@ func ExampleStore_SessionIDs() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Printf("%s: %d of %d items under the current key\n", id, report.Keys[0].Items, report.Items)
+		fmt.Printf("%s: %d of %d items under the current key\n", info.ID, report.Keys[0].Items, report.Items)
 		if err := session.ClearSession(ctx); err != nil {
 			log.Fatal(err)
 		}
@@ -196,7 +196,7 @@ func TestExamples(t *testing.T) {
 	require.NoError(t, err)
 	for name, example := range map[string]func(){
 		"Example":                     Example,
-		"ExampleStore_SessionIDs":     ExampleStore_SessionIDs,
+		"ExampleStore_Sessions":       ExampleStore_Sessions,
 		"ExampleSession_RewriteItems": ExampleSession_RewriteItems,
 	} {
 		before, _, found := strings.Cut(string(source), "\nfunc "+name+"() {")

@@ -43,9 +43,9 @@ func TestConnectionRefused(t *testing.T) {
 		require.Equal(t, "dial", network.Op)
 		require.NotContains(t, err.Error(), "carried it out", "nothing was sent")
 	}
-	for id, err := range store.SessionIDs(t.Context()) {
-		require.Empty(t, id)
-		require.ErrorContains(t, err, "redisstore: SessionIDs: ")
+	for info, err := range store.Sessions(t.Context()) {
+		require.Zero(t, info)
+		require.ErrorContains(t, err, "redisstore: Sessions: ")
 	}
 }
 

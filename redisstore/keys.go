@@ -9,7 +9,9 @@ const (
 	messagesSuffix = ":messages"
 	counterSuffix  = ":counter"
 
-	sessionIDField = "session_id" // of the hash
+	sessionIDField = "session_id" // these are fields of the hash
+	createdAtField = "created_at" // in Unix seconds
+	updatedAtField = "updated_at" // likewise
 )
 
 // naming makes keys of session IDs, and IDs of keys.

@@ -127,9 +127,9 @@ func TestOverlappingPrefixes(t *testing.T) {
 		require.ErrorContains(t, do(t.Context(), second), "another ID")
 		require.Equal(t, before, f.dump(t, "b:c"))
 	}
-	for id, err := range overlapping.SessionIDs(t.Context()) {
+	for info, err := range overlapping.Sessions(t.Context()) {
 		require.NoError(t, err)
-		require.Fail(t, "a session of another store", "%q", id)
+		require.Fail(t, "a session of another store", "%q", info.ID)
 	}
 	requireItems(t, first, numbered(1, 3)...)
 }

@@ -85,9 +85,9 @@ func TestNothingPanics(t *testing.T) {
 		_ = s.SessionID()
 	}
 	for _, s := range []*Store{noStore, {}} {
-		for id, err := range s.SessionIDs(t.Context()) {
-			require.Empty(t, id)
-			require.ErrorContains(t, err, "redisstore: SessionIDs: this Store was not made by New")
+		for info, err := range s.Sessions(t.Context()) {
+			require.Zero(t, info)
+			require.ErrorContains(t, err, "redisstore: Sessions: this Store was not made by New")
 		}
 	}
 }
@@ -119,7 +119,7 @@ func TestContextIsDone(t *testing.T) {
 		require.ErrorContains(t, err, "redisstore: "+method+": ")
 		require.ErrorIs(t, do(late, store.Session("s")), context.DeadlineExceeded)
 	}
-	for _, err := range store.SessionIDs(cancelled) {
+	for _, err := range store.Sessions(cancelled) {
 		require.ErrorIs(t, err, context.Canceled)
 	}
 }

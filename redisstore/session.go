@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/encsession/encsession"
 )
 
 // Session is a handle on one session of a Store. It implements Session and Rewriter of package encsession.
@@ -179,4 +181,8 @@ func (s *Session) clearSession(ctx context.Context) error {
 
 var errNotJSON = errors.New("it is not JSON in valid UTF-8")
 
-func isJSON(data []byte) bool { return json.Valid(data) && utf8.Valid(data) }
+// isJSON takes all JSON, since Python may have stored other values than objects,
+// and is fast if it is an object, as an item is.
+func isJSON(data []byte) bool {
+	return encsession.ValidItem(data) || json.Valid(data) && utf8.Valid(data)
+}

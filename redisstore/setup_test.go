@@ -83,11 +83,14 @@ func (f *fixture) deleteAll(t testing.TB) {
 	nodes, err := f.nodes(context.Background())
 	require.NoError(t, err)
 	for _, node := range nodes {
-		keys := node.Scan(context.Background(), 0, "*"+f.prefix+"*", 1000).Iterator()
+		keys := node.Scan(context.Background(), 0, "*"+f.prefix+"*", 10_000).Iterator()
+		pipeline := f.client.Pipeline() // which a cluster client sends to where the keys are
 		for keys.Next(context.Background()) {
-			require.NoError(t, f.client.Del(context.Background(), keys.Val()).Err())
+			pipeline.Unlink(context.Background(), keys.Val())
 		}
 		require.NoError(t, keys.Err())
+		_, err := pipeline.Exec(context.Background())
+		require.NoError(t, err)
 	}
 }
 

@@ -24,7 +24,7 @@ type Store struct {
 //
 // It takes a *redis.Client, also one for Sentinel, and with WithHashTag a *redis.ClusterClient, or what embeds one of
 // these. It refuses other clients with an error that wraps errors.ErrUnsupported: a *redis.Ring because it uses other
-// servers while one is down, which would tear conversations apart, and what it does not know because SessionIDs has to
+// servers while one is down, which would tear conversations apart, and what it does not know because Sessions has to
 // go to every node. It refuses a nil client, an invalid option and a nil one.
 func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	s, err := newStore(client, opts)

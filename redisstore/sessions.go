@@ -1,0 +1,198 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/encsession/encsession"
+)
+
+// keysPerScan is how many keys the server looks at for one page, and so how
+// long it keeps other clients waiting.
+const keysPerScan = 1000
+
+// Sessions goes through all sessions, each once, in no order. It also gives
+// those whose items have all been popped. CreatedAt and UpdatedAt are in whole
+// seconds, and zero if the session's hash does not say when that was; only
+// AddItems sets UpdatedAt.
+//
+// It asks the server for a page at a time, on a cluster each master in turn, and
+// holds nothing there between two pages: the loop's body may use the store. It
+// looks at every key of the database. Redis may find a key twice, so Sessions
+// remembers what it has given, in at most 64 bytes a session. Of sessions that
+// are created or cleared meanwhile it gives some and not others. An error comes
+// with the zero SessionInfo and ends the loop.
+//
+// A session is a hash under the prefix that holds the ID of its key. Sessions
+// leaves out what else lies there, and sessions of Python with an ID that the
+// Session methods refuse. It also leaves out a list whose hash is gone, evicted
+// or deleted by hand, although Session still reads it. Before you retire a key
+// for good, look for such lists, or they are lost with the key.
+func (s *Store) Sessions(ctx context.Context) iter.Seq2[encsession.SessionInfo, error] {
+	return func(yield func(encsession.SessionInfo, error) bool) {
+		seen := make(map[digest]struct{})
+		for info, err := range s.sessions(ctx) {
+			if err != nil {
+				yield(encsession.SessionInfo{}, fmt.Errorf("redisstore: Sessions: %w", err))
+				return
+			}
+			d := digestOf(info.ID)
+			if _, ok := seen[d]; ok {
+				continue
+			}
+			seen[d] = struct{}{}
+			if !yield(info, nil) {
+				return
+			}
+		}
+	}
+}
+
+// digest stands for an ID, which may be long. No two IDs have the same one.
+type digest [16]byte
+
+func digestOf(id string) (d digest) {
+	sum := sha256.Sum256([]byte(id))
+	copy(d[:], sum[:])
+	return d
+}
+
+// sessions gives sessions, some of them more than once.
+func (s *Store) sessions(ctx context.Context) iter.Seq2[encsession.SessionInfo, error] {
+	return func(yield func(encsession.SessionInfo, error) bool) {
+		if err := s.check(ctx); err != nil {
+			yield(encsession.SessionInfo{}, err)
+			return
+		}
+		nodes, err := s.nodes(ctx)
+		if err != nil {
+			yield(encsession.SessionInfo{}, readError(ctx, err))
+			return
+		}
+		for _, node := range nodes {
+			var at scan
+			for more := true; more; {
+				var page []encsession.SessionInfo
+				page, more, err = s.page(ctx, node, &at)
+				if err != nil {
+					yield(encsession.SessionInfo{}, err)
+					return
+				}
+				for _, info := range page {
+					if !yield(info, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// scan is where a SCAN of a server stands.
+type scan struct {
+	cursor uint64
+	pages  int
+	mark   uint64 // the cursor after the last number of pages that was a power of two
+}
+
+// maxPages is enough for 16 billion keys.
+const maxPages = 1 << 24
+
+// next notes the cursor of the next page. A server whose cursors go round in a
+// circle would be asked for ever: after as many pages as the circle has, or
+// fewer than that again, the cursor is the mark.
+func (s *scan) next(cursor uint64) (more bool, err error) {
+	if cursor == 0 {
+		return false, nil
+	}
+	s.pages++
+	if cursor == s.mark || s.pages > maxPages {
+		return false, fmt.Errorf("%w: SCAN comes to no end", errReply)
+	}
+	if s.pages&(s.pages-1) == 0 {
+		s.mark = cursor
+	}
+	s.cursor = cursor
+	return true, nil
+}
+
+// page returns sessions that a node has, and moves on to its next page.
+func (s *Store) page(ctx context.Context, node redis.Cmdable, at *scan) (page []encsession.SessionInfo, more bool, err error) {
+	if err := s.check(ctx); err != nil {
+		return nil, false, err
+	}
+	found, cursor, err := node.ScanType(ctx, at.cursor, s.config.pattern(), keysPerScan, "hash").Result()
+	if err != nil {
+		return nil, false, readError(ctx, err)
+	}
+	if more, err = at.next(cursor); err != nil {
+		return nil, false, err
+	}
+	var ids []string
+	var hashes []*redis.SliceCmd
+	pipeline := s.client.Pipeline()
+	for _, key := range found {
+		if id, ok := s.config.id(key); ok {
+			ids = append(ids, id)
+			hashes = append(hashes, pipeline.HMGet(ctx, key, sessionIDField, createdAtField, updatedAtField))
+		}
+	}
+	_, _ = pipeline.Exec(ctx) // every command has its own error
+	for i, hash := range hashes {
+		if err := hash.Err(); err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return nil, false, readError(ctx, err)
+		} else if err != nil {
+			continue // it was a hash when SCAN found it
+		}
+		fields, err := textFields(hash.Val(), 3)
+		if err != nil {
+			return nil, false, err
+		}
+		if id := fields[0]; id != nil && *id == ids[i] {
+			page = append(page, encsession.SessionInfo{ID: *id, CreatedAt: seconds(fields[1]), UpdatedAt: seconds(fields[2])})
+		}
+	}
+	return page, more, nil
+}
+
+// textFields checks a reply of HMGET for n fields. A field that the hash does not
+// have is nil.
+func textFields(reply []any, n int) ([]*string, error) {
+	if len(reply) != n {
+		return nil, errReply
+	}
+	fields := make([]*string, n)
+	for i, value := range reply {
+		switch value := value.(type) {
+		case nil:
+		case string:
+			fields[i] = &value
+		default:
+			return nil, errReply
+		}
+	}
+	return fields, nil
+}
+
+// lastSecond is the last one of the year 9999, beyond which times have no usual
+// text.
+const lastSecond = 253402300799
+
+// seconds reads a time of the hash, which Python writes in the same way. It
+// returns the zero time if it cannot.
+func seconds(text *string) time.Time {
+	if text == nil {
+		return time.Time{}
+	}
+	n, err := strconv.ParseInt(*text, 10, 64)
+	if err != nil || n < 0 || n > lastSecond {
+		return time.Time{}
+	}
+	return time.Unix(n, 0).UTC()
+}
