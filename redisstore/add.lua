@@ -1,32 +1,66 @@
--- The second half of AddItems, in one MULTI with the RPUSH of the items, which so do not pass through Lua. A command
--- that fails in a MULTI does not undo the others: where this one fails, it takes the items away again. ARGV[2]: how
--- many items were pushed. ARGV[3]: the TTL in milliseconds, or an empty string.
-local now = redis.call('TIME') -- seconds and microseconds, on the clock by which the server expires keys
+-- AddItems. ARGV[2]: the time in Unix seconds. ARGV[3]: the TTL in milliseconds,
+-- or an empty text. ARGV[4] and on: the items.
+--
+-- A command that fails does not undo those before it, and the user may lack the
+-- right to any command. So each command that can fail after the first change is
+-- called before it, in a way that changes nothing.
+local now, ttl, first_item = ARGV[2], ARGV[3], 4
+local unused = KEYS[4] -- holds nothing
+
 local failure = refusal()
-if not failure and redis.call('LLEN', list) < tonumber(ARGV[2]) then
-  -- The list has expired since the RPUSH, which went by an earlier reading of the clock, and the items with it.
-  return redis.error_reply('EXPIRED the session expired while items were added')
-end
-if not failure then
-  local reply = redis.pcall('HSET', hash, 'session_id', ARGV[1], 'updated_at', now[1])
-  if type(reply) == 'table' and reply.err then
-    failure = reply
-  end
-end
 if failure then
-  if kind(list) == 'list' then -- otherwise the RPUSH has failed as well
-    redis.call('LTRIM', list, 0, -1 - ARGV[2])
-  end
   return failure
 end
-redis.call('HSETNX', hash, 'created_at', now[1])
-if ARGV[3] ~= '' then
-  local expiry = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[3])
-  for _, key in ipairs(KEYS) do
-    redis.call('PEXPIREAT', key, expiry)
+local fields, has = redis.call('HGETALL', hash), {}
+for i = 1, #fields, 2 do
+  has[fields[i]] = true
+end
+local is_new = #fields == 0
+-- A list that does not expire, or begins anew, must not outlive the hash that
+-- names the session.
+local persist = ttl == '' and redis.call('PTTL', hash) >= 0 and redis.call('PTTL', list) < 0
+
+-- The server refuses the first writing command if its memory is full, and no
+-- later one. So this must be one that takes memory.
+if is_new then
+  redis.call('RPUSHX', unused, '')
+  redis.call('DEL', unused)
+else
+  redis.call('HSET', hash, fields[1], fields[2])
+end
+if persist then
+  redis.call('PERSIST', unused)
+end
+if ttl ~= '' then
+  redis.call('PEXPIRE', unused, ttl)
+end
+
+local names = {'session_id', ARGV[1], 'updated_at', now}
+if not has.created_at then
+  names[5], names[6] = 'created_at', now
+end
+if is_new then
+  redis.call('HSET', hash, unpack(names))
+end
+local most = 5000 -- Lua cannot unpack many more
+for i = first_item, #ARGV, most do
+  local reply = redis.pcall('RPUSH', list, unpack(ARGV, i, math.min(i + most - 1, #ARGV)))
+  if type(reply) == 'table' and reply.err then -- if so, of the first call
+    if is_new then
+      redis.call('DEL', hash)
+    end
+    return reply
   end
 end
-if ARGV[3] == '' and redis.call('PTTL', list) == -1 then
-  redis.call('PERSIST', hash) -- or else the list, which may be new, would outlive the hash that names the session
+if not is_new then
+  redis.call('HSET', hash, unpack(names))
+end
+if persist then
+  redis.call('PERSIST', hash)
+end
+if ttl ~= '' then
+  for _, key in ipairs({list, counter, hash}) do -- the hash goes last
+    redis.call('PEXPIRE', key, ttl)
+  end
 end
 return redis.status_reply('OK')

@@ -17,7 +17,7 @@ func (once) NoRetry() bool { return true }
 // script returns the command that calls a script with the keys and the ID of the session, and these arguments.
 func (s *Session) script(ctx context.Context, script string, args ...any) *redis.Cmd {
 	k := s.keys()
-	return redis.NewCmd(ctx, append([]any{"eval", script, 3, k.hash, k.messages, k.counter, s.id}, args...)...)
+	return redis.NewCmd(ctx, append([]any{"eval", script, 4, k.hash, k.messages, k.counter, k.unused(), s.id}, args...)...)
 }
 
 // call calls a script that changes something.

@@ -34,8 +34,8 @@
 //
 // # Atomicity and retries
 //
-// AddItems is one MULTI, the other changes are one script each: all of it happens, or nothing, in one step. A server
-// that is a replica, or whose memory is full, refuses it as a whole. [Session.PopItem], [Session.ClearSession] and
+// Every change is one script: all of it happens, or nothing, in one step. A server that is a replica, or whose memory
+// is full, refuses it as a whole. [Session.PopItem], [Session.ClearSession] and
 // the removal of a single item work if the memory is full; the removal of several at once, as by Purge, does not.
 //
 // go-redis by itself sends a command again where the connection breaks before the reply has come, which would add a
@@ -48,6 +48,21 @@
 // A context that is done before a call sends nothing. While go-redis waits for a reply, it looks at the context's
 // deadline only with ContextTimeoutEnabled; otherwise its ReadTimeout counts, 3 seconds unless configured. A batch of
 // [Session.RewriteItems], 1,000 items of 400 bytes among 100,000, keeps the server from other work for some 30 ms.
+//
+// # Rights
+//
+// An error means that nothing was changed, also if the user of the client lacks
+// the right to a command, or the server lacks the command. These rights are
+// enough for everything, under the default prefix:
+//
+//	ACL SETUSER agent on >PASSWORD ~agents:session:* +eval +scan +type
+//	+hmget +hgetall +hset +rpush +rpushx +llen +lrange +lpos +lset +lrem
+//	+del +pexpire +pttl +persist
+//
+// So are +@read +@write +@scripting. Only a store with [WithKeyTTL]
+// uses PEXPIRE. With [WithHashTag] the keys are ~{agents:session:*. A client of a
+// cluster needs +cluster and +command too, and one of a database other than 0
+// +select.
 //
 // # Durability
 //

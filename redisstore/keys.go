@@ -24,6 +24,10 @@ type naming struct {
 // refuses the IDs with which it would.
 type keys struct{ hash, messages, counter string }
 
+// unused returns a key that holds nothing: the counter of an ID that check
+// refuses. Python does not write counters either.
+func (k keys) unused() string { return k.messages + counterSuffix }
+
 func (n naming) keys(id string) keys {
 	hash := n.prefix + ":" + id
 	if n.tagged {

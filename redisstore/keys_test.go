@@ -39,30 +39,33 @@ func TestNoKeyIsShared(t *testing.T) {
 		refused := 0
 		for _, id := range difficultIDs(n.prefix) {
 			k := n.keys(id)
+			got, isHash := n.id(k.hash)
 			if checkID(id) != nil {
 				refused++
-				_, ok := n.id(k.hash)
-				require.False(t, ok, "%q", id)
+				if isHash {
+					t.Fatalf("%q is refused, and the hash of %q", id, got)
+				}
 				continue
 			}
-			for _, key := range []string{k.hash, k.messages, k.counter} {
-				owner, taken := owners[key]
-				require.True(t, !taken || owner == id, "%q is a key of %q and of %q", key, owner, id)
+			for _, key := range []string{k.hash, k.messages, k.counter, k.unused()} {
+				if owner, taken := owners[key]; taken && owner != id {
+					t.Fatalf("%q is a key of %q and of %q", key, owner, id)
+				}
 				owners[key] = id
 			}
-			require.Len(t, map[string]bool{k.hash: true, k.messages: true, k.counter: true}, 3)
-
-			got, ok := n.id(k.hash)
-			require.True(t, ok, "%q", k.hash)
-			require.Equal(t, id, got)
-			for _, key := range []string{k.messages, k.counter} {
-				_, ok := n.id(key)
-				require.False(t, ok, "%q is not the hash of a session", key)
+			if !isHash || got != id {
+				t.Fatalf("%q is the hash of %q, not of %q", k.hash, got, id)
 			}
-			if n.tagged {
-				require.NotEmpty(t, hashTag(k.hash))
-				require.Equal(t, hashTag(k.hash), hashTag(k.messages))
-				require.Equal(t, hashTag(k.hash), hashTag(k.counter))
+			for _, key := range []string{k.messages, k.counter, k.unused()} {
+				if id, ok := n.id(key); ok {
+					t.Fatalf("%q is the hash of %q", key, id)
+				}
+				if key == k.hash || n.tagged && (hashTag(key) == "" || hashTag(key) != hashTag(k.hash)) {
+					t.Fatalf("%q and %q are equal, or lie in different slots", key, k.hash)
+				}
+			}
+			if k.messages == k.counter || k.messages == k.unused() || k.counter == k.unused() {
+				t.Fatalf("%q has a key twice", id)
 			}
 		}
 		require.Greater(t, refused, 100)
@@ -138,15 +141,20 @@ func TestOverlappingPrefixes(t *testing.T) {
 func (f *fixture) dump(t testing.TB, id string) map[string]string {
 	k := f.config.keys(id)
 	all := map[string]string{}
+	pipeline := f.client.Pipeline()
+	values, expiries := map[string]*redis.StringCmd{}, map[string]*redis.DurationCmd{}
 	for _, key := range []string{k.hash, k.messages, k.counter} {
-		value, err := f.client.Dump(context.Background(), key).Result()
-		if errors.Is(err, redis.Nil) {
+		values[key] = pipeline.Dump(context.Background(), key)
+		expiries[key] = pipeline.PExpireTime(context.Background(), key)
+	}
+	_, _ = pipeline.Exec(context.Background()) // every command has its own error
+	for key, value := range values {
+		if errors.Is(value.Err(), redis.Nil) {
 			continue
 		}
-		require.NoError(t, err)
-		expiry, err := f.client.PExpireTime(context.Background(), key).Result()
-		require.NoError(t, err)
-		all[key] = fmt.Sprintf("%q %v", value, expiry)
+		require.NoError(t, value.Err())
+		require.NoError(t, expiries[key].Err())
+		all[key] = fmt.Sprintf("%q %v", value.Val(), expiries[key].Val())
 	}
 	return all
 }

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -103,6 +104,8 @@ func TestRefusedArguments(t *testing.T) {
 		require.EqualError(t, err, "redisstore: AddItems: item 1: it is not JSON in valid UTF-8")
 	}
 	require.NoError(t, s.AddItems(t.Context()))
+	err = s.AddItems(t.Context(), slices.Repeat([]Item{good}, maxItems+1)...)
+	require.EqualError(t, err, "redisstore: AddItems: 1000001 items at a time are too many: add at most 1000000")
 }
 
 // TestContextIsDone: nothing is sent.

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // GetItems returns the newest limit items, oldest first; all of them where limit is 0 or less. Its cost depends on the
@@ -50,15 +48,22 @@ func (s *Session) getItems(ctx context.Context, limit int) ([]Item, error) {
 func (s *Session) newest(ctx context.Context, window int) ([]string, error) {
 	k := s.keys()
 	pipeline := s.store.client.Pipeline()
-	id := pipeline.HGet(ctx, k.hash, sessionIDField)
+	hash := pipeline.HMGet(ctx, k.hash, sessionIDField)
 	elements := pipeline.LRange(ctx, k.messages, int64(-window), -1)
-	if _, err := pipeline.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+	if _, err := pipeline.Exec(ctx); err != nil {
 		return nil, err
 	}
-	if id.Err() == nil && id.Val() != s.id {
+	fields, err := textFields(hash.Val(), 1)
+	if err != nil {
+		return nil, err
+	}
+	if id := fields[0]; id != nil && *id != s.id {
 		return nil, errors.New("the keys belong to a session with another ID, under another prefix")
 	}
-	return elements.Val(), elements.Err()
+	if len(elements.Val()) > window {
+		return nil, errReply
+	}
+	return elements.Val(), nil
 }
 
 func double(n int) int {

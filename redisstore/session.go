@@ -6,9 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 	"unicode/utf8"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/encsession/encsession"
 )
@@ -40,8 +39,10 @@ func (s *Session) check(ctx context.Context) error {
 
 func (s *Session) keys() keys { return s.store.config.keys(s.id) }
 
-// AddItems appends items in the order given, all of them or, with an error, none, in one MULTI. Each must be JSON in
-// valid UTF-8. Redis keeps them byte for byte.
+// AddItems appends items in the order given, all of them or, with an error,
+// none: at most 1,000,000 at a time. Each must be JSON in valid UTF-8. Redis keeps
+// them byte for byte. The session's times are those of this program's clock, in
+// whole seconds.
 func (s *Session) AddItems(ctx context.Context, items ...Item) error {
 	if err := s.addItems(ctx, items); err != nil {
 		return fmt.Errorf("redisstore: AddItems: %w", err)
@@ -49,56 +50,28 @@ func (s *Session) AddItems(ctx context.Context, items ...Item) error {
 	return nil
 }
 
-// maxPush is how many items one RPUSH holds; Redis limits the arguments of a command to about a million.
-const maxPush = 10_000
+// maxItems is how many items AddItems takes. Redis limits the arguments of a
+// command to 1,048,576.
+const maxItems = 1_000_000
 
 func (s *Session) addItems(ctx context.Context, items []Item) error {
 	if err := s.check(ctx); err != nil {
 		return err
 	}
+	if len(items) > maxItems {
+		return fmt.Errorf("%d items at a time are too many: add at most %d", len(items), maxItems)
+	}
+	args := append(make([]any, 0, 2+len(items)), time.Now().Unix(), s.ttl())
 	for i, item := range items {
 		if !isJSON(item) {
 			return fmt.Errorf("item %d: %w", i, errNotJSON)
 		}
+		args = append(args, []byte(item))
 	}
 	if len(items) == 0 {
 		return nil
 	}
-	for attempt := 1; ; attempt++ {
-		err := s.push(ctx, items)
-		// Where the session expired meanwhile, the server says so, and nothing is stored: it can be sent again.
-		if !redis.HasErrorPrefix(err, "EXPIRED") || attempt == maxAttempts {
-			return writeError(ctx, err)
-		}
-	}
-}
-
-// maxAttempts is how often AddItems tries where the session expires in the middle of it, which it can do but once,
-// unless other clients keep making it anew.
-const maxAttempts = 5
-
-// push adds items in one MULTI.
-func (s *Session) push(ctx context.Context, items []Item) error {
-	multi := s.store.client.TxPipeline()
-	for start := 0; start < len(items); start += maxPush {
-		push := []any{"rpush", s.keys().messages}
-		for _, item := range items[start:min(start+maxPush, len(items))] {
-			push = append(push, []byte(item))
-		}
-		_ = multi.Process(ctx, once{redis.NewCmd(ctx, push...)}) // only queues
-	}
-	finish := once{s.script(ctx, addScript, len(items), s.ttl())}
-	_ = multi.Process(ctx, finish)
-	commands, err := multi.Exec(ctx)
-	if finish.Err() != nil {
-		err = finish.Err() // says more than that of RPUSH where a key has the wrong type
-	}
-	for _, command := range commands {
-		// A command that the server refuses ends the MULTI with an error that does not say why.
-		if redis.IsExecAbortError(err) && command.Err() != nil {
-			err = command.Err()
-		}
-	}
+	_, err := s.call(ctx, addScript, args...)
 	return err
 }
 

@@ -70,7 +70,7 @@ func newFixture(t testing.TB, s setup, opts ...Option) *fixture {
 }
 
 func newFixtureOn(t testing.TB, client redis.UniversalClient, opts ...Option) *fixture {
-	f := &fixture{client: client, prefix: "test-" + strings.ToLower(rand.Text()[:10])}
+	f := &fixture{client: client, prefix: "test-" + random()}
 	var err error
 	f.Store, err = New(client, append([]Option{WithPrefix(f.prefix)}, opts...)...)
 	require.NoError(t, err)
@@ -93,6 +93,9 @@ func (f *fixture) deleteAll(t testing.TB) {
 		require.NoError(t, err)
 	}
 }
+
+// random returns lower-case letters and digits that no other call has returned.
+func random() string { return strings.ToLower(rand.Text()[:16]) }
 
 // numbered returns items with the numbers from first to last.
 func numbered(first, last int) []Item {
