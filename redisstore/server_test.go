@@ -51,6 +51,16 @@ func (s *server) start(t *testing.T) {
 		20*time.Second, 5*time.Millisecond, "the server does not answer")
 }
 
+// startSentinel starts a Sentinel, which writes to its configuration file.
+func startSentinel(t *testing.T, config string) {
+	cmd := exec.Command("redis-server", config, "--sentinel")
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+}
+
 // kill ends the server without giving it time for anything.
 func (s *server) kill(t *testing.T) {
 	require.NoError(t, s.cmd.Process.Kill())

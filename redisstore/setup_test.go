@@ -80,13 +80,18 @@ func newFixtureOn(t testing.TB, client redis.UniversalClient, opts ...Option) *f
 
 // deleteAll deletes every key that has the prefix in it, whoever has set it.
 func (f *fixture) deleteAll(t testing.TB) {
+	f.eachKey(t, func(pipeline redis.Pipeliner, key string) { pipeline.Unlink(context.Background(), key) })
+}
+
+// eachKey has do queue a command for every key that has the prefix in it.
+func (f *fixture) eachKey(t testing.TB, do func(pipeline redis.Pipeliner, key string)) {
 	nodes, err := f.nodes(context.Background())
 	require.NoError(t, err)
 	for _, node := range nodes {
 		keys := node.Scan(context.Background(), 0, "*"+f.prefix+"*", 10_000).Iterator()
 		pipeline := f.client.Pipeline() // which a cluster client sends to where the keys are
 		for keys.Next(context.Background()) {
-			pipeline.Unlink(context.Background(), keys.Val())
+			do(pipeline, keys.Val())
 		}
 		require.NoError(t, keys.Err())
 		_, err := pipeline.Exec(context.Background())

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -29,7 +30,16 @@ func TestSuite(t *testing.T) {
 			return session
 		}
 		t.Run("store", func(t *testing.T) {
-			sessiontest.Run(t, func(t *testing.T, sessionID string) encsession.Session { return f.Session(sessionID) })
+			f := newFixture(t, s, WithKeyTTL(24*time.Hour))
+			store := f.Store
+			reopen := func(*testing.T) { // each client is closed when the whole suite has ended
+				store = newFixtureOn(t, s.newClient(t), append(s.options[:len(s.options):len(s.options)],
+					WithPrefix(f.prefix), WithKeyTTL(24*time.Hour))...).Store
+			}
+			sessiontest.Run(t, func(_ *testing.T, sessionID string) encsession.Session { return store.Session(sessionID) },
+				sessiontest.WithSessions(f.Sessions),
+				sessiontest.WithReopen(reopen),
+				sessiontest.WithExpiry(f.expireAll))
 		})
 		t.Run("encrypted", func(t *testing.T) {
 			sessiontest.Run(t, func(t *testing.T, sessionID string) encsession.Session {
@@ -42,4 +52,12 @@ func TestSuite(t *testing.T) {
 			})
 		})
 	})
+}
+
+// expireAll has each key of the fixture expire that has an expiry at all.
+func (f *fixture) expireAll(t *testing.T) {
+	f.eachKey(t, func(pipeline redis.Pipeliner, key string) {
+		pipeline.Do(t.Context(), "pexpire", key, 1, "xx")
+	})
+	time.Sleep(5 * time.Millisecond)
 }
