@@ -4,12 +4,16 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fernet/fernet-go"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
 )
 
 // Run the benchmarks, with the variables of setup_test.go, by
@@ -280,4 +284,110 @@ func growth() []int {
 		return []int{1_000, 10_000}
 	}
 	return []int{10_000, 100_000}
+}
+
+// BenchmarkEncrypted measures what encryption costs through the store, with items
+// of 1 kB, in turns:
+//
+//   - plain is the store by itself, and encrypted an EncryptedSession over it;
+//   - the floor of a read is the bare client reading the same rows, and fernet-go
+//     opening them in a plain loop.
+//
+// The metrics are medians: x-floor and x-plain are quotients of encrypted.
+//
+//	go test -run '^$' -bench Encrypted -benchtime 400x -cpu 1,2
+func BenchmarkEncrypted(b *testing.B) {
+	const stored = 200
+	f := newFixture(b, onServer)
+	items := benchItems(stored, 1000)
+	plain := f.Session("plain")
+	encrypted, err := encsession.New(f.Session("encrypted"), newKey(b))
+	require.NoError(b, err)
+	add(b, plain, items...)
+	add(b, encrypted, items...)
+	for _, limit := range []int{200, 50} {
+		b.Run(fmt.Sprintf("Get%d", limit), func(b *testing.B) {
+			get := func(s encsession.Session) func() {
+				return func() {
+					got, err := s.GetItems(b.Context(), limit)
+					require.NoError(b, err)
+					require.Len(b, got, limit)
+				}
+			}
+			medians := inTurns(b, get(encrypted), get(plain), f.floor(b, items, limit))
+			b.ReportMetric(medians[0]/medians[2], "x-floor")
+			b.ReportMetric(medians[0]/medians[1], "x-plain")
+		})
+	}
+	b.Run("Add4", func(b *testing.B) {
+		four := func(s encsession.Session) func() {
+			return func() { require.NoError(b, s.AddItems(b.Context(), items[:4]...)) }
+		}
+		medians := inTurns(b, four(encrypted), four(plain))
+		b.ReportMetric(medians[0]/medians[1], "x-plain")
+	})
+	b.Run("Pop", func(b *testing.B) {
+		for _, s := range []encsession.Session{encrypted, plain} {
+			for left := b.N; left > 0; left -= stored {
+				add(b, s, items...)
+			}
+		}
+		pop := func(s encsession.Session) func() {
+			return func() {
+				got, err := s.PopItem(b.Context())
+				require.NoError(b, err)
+				require.NotNil(b, got)
+			}
+		}
+		medians := inTurns(b, pop(encrypted), pop(plain))
+		b.ReportMetric(medians[0]/medians[1], "x-plain")
+	})
+}
+
+// inTurns calls each function b.N times, in turns, and reports and returns the
+// median time of each in microseconds.
+func inTurns(b *testing.B, calls ...func()) []float64 {
+	times := make([][]float64, len(calls))
+	for range b.N {
+		for i, call := range calls {
+			start := time.Now()
+			call()
+			times[i] = append(times[i], float64(time.Since(start).Nanoseconds())/1000)
+		}
+	}
+	medians := make([]float64, len(calls))
+	for i, name := range []string{"encrypted-µs", "plain-µs", "floor-µs"}[:len(calls)] {
+		slices.Sort(times[i])
+		medians[i] = times[i][len(times[i])/2]
+		b.ReportMetric(medians[i], name)
+	}
+	return medians
+}
+
+// floor stores rows of the same size and shape as those of an EncryptedSession,
+// and returns what reads and opens them.
+func (f *fixture) floor(b *testing.B, items []Item, limit int) func() {
+	const before, after = `{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"`, `"}`
+	var key fernet.Key
+	require.NoError(b, key.Generate())
+	var rows []any
+	for _, item := range items {
+		token, err := fernet.EncryptAndSign(item, &key)
+		require.NoError(b, err)
+		rows = append(rows, before+string(token)+after)
+	}
+	list := f.config.keys("floor").messages
+	require.NoError(b, f.client.Del(b.Context(), list).Err())
+	require.NoError(b, f.client.RPush(b.Context(), list, rows...).Err())
+	keys := []*fernet.Key{&key}
+	return func() {
+		rows, err := f.client.LRange(b.Context(), list, int64(-limit), -1).Result()
+		require.NoError(b, err)
+		got := make([]Item, len(rows))
+		for i, row := range rows {
+			got[i] = fernet.VerifyAndDecrypt([]byte(row[len(before):len(row)-len(after)]), time.Hour, keys)
+		}
+		require.Len(b, got, limit)
+		require.NotNil(b, got[0])
+	}
 }

@@ -31,17 +31,44 @@ func (s *Session) getItems(ctx context.Context, limit int) ([]Item, error) {
 		if err != nil {
 			return nil, readError(ctx, err)
 		}
-		items := []Item{}
-		for _, element := range slices.Backward(elements) {
-			if item := Item(element); len(items) < limit && isJSON(item) {
-				items = append(items, item)
-			}
-		}
+		items := newestItems(elements, limit)
 		if len(items) == limit || len(elements) < window {
-			slices.Reverse(items)
 			return items, nil
 		}
 	}
+}
+
+// blockSize is how many bytes of items share a block of memory, unless an item
+// is larger. A block for each item would be slower, and one for all of them would
+// keep a whole history in memory while the caller keeps one item.
+const blockSize = 64 << 10
+
+// newestItems returns the newest elements that are items, limit of them at most.
+func newestItems(elements []string, limit int) []Item {
+	left := 0 // bytes
+	for _, element := range elements {
+		left += len(element)
+	}
+	items := make([]Item, 0, len(elements))
+	var block []byte
+	for _, element := range slices.Backward(elements) {
+		if len(items) == limit {
+			break
+		}
+		if len(element) > cap(block)-len(block) {
+			block = make([]byte, 0, max(len(element), min(left, blockSize)))
+		}
+		left -= len(element)
+		start := len(block)
+		block = append(block, element...)
+		if item := Item(block[start:len(block):len(block)]); isJSON(item) {
+			items = append(items, item)
+		} else {
+			block = block[:start]
+		}
+	}
+	slices.Reverse(items)
+	return items
 }
 
 // newest returns the newest elements of the list, oldest first.

@@ -1,10 +1,13 @@
 package redisstore
 
-import _ "embed"
+import (
+	_ "embed"
+	"strings"
+)
 
-// The scripts are sent whole with every call, by EVAL: the server keeps what it has compiled, so that EVALSHA would
-// save no more than some hundred bytes, and in a MULTI a script that the server has forgotten must not fail on its
-// own.
+// The scripts are sent whole with every call, by EVAL: the server keeps what it
+// has compiled. EVALSHA would save little, but need another right, and another
+// call if the server has forgotten the script.
 var (
 	//go:embed guard.lua
 	guard string
@@ -17,8 +20,20 @@ var (
 	//go:embed clear.lua
 	clearBody string
 
-	addScript     = guard + addBody
-	popScript     = guard + popBody
-	rewriteScript = guard + rewriteBody
-	clearScript   = guard + clearBody
+	addScript     = compact(guard + addBody)
+	popScript     = compact(guard + popBody)
+	rewriteScript = compact(guard + rewriteBody)
+	clearScript   = compact(guard + clearBody)
 )
+
+// compact leaves out comments that have lines of their own, and indentation. The
+// server hashes what it is sent.
+func compact(script string) string {
+	var short strings.Builder
+	for line := range strings.Lines(script) {
+		if line = strings.TrimLeft(line, " \n"); line != "" && !strings.HasPrefix(line, "--") {
+			short.WriteString(line)
+		}
+	}
+	return short.String()
+}
