@@ -59,10 +59,9 @@
 //	+hmget +hgetall +hset +rpush +rpushx +llen +lrange +lpos +lset +lrem
 //	+del +pexpire +pttl +persist
 //
-// So are +@read +@write +@scripting. Only a store with [WithKeyTTL]
-// uses PEXPIRE. With [WithHashTag] the keys are ~{agents:session:*. A client of a
-// cluster needs +cluster and +command too, and one of a database other than 0
-// +select.
+// So are +@read +@write +@scripting. Only a store with [WithKeyTTL] uses PEXPIRE.
+// With [WithHashTag] the keys are ~{agents:session:*. A client of a cluster needs
+// +cluster and +command too, and one of a database other than 0 +select.
 //
 // # Durability
 //
@@ -75,8 +74,29 @@
 // An item that was removed or replaced may stay for a while in the append-only file, and stays in snapshots and
 // backups. SLOWLOG and MONITOR show commands with their arguments, and so the items as this package is given them.
 //
+// # Python
+//
+// Go and Python's RedisSession use the same sessions, plain and under
+// EncryptedSession, with the SDK 0.6.9 to 0.24. Each reads, adds to, pops from
+// and clears what the other has stored. These are the differences:
+//
+//   - An ID that ends in ":messages" or ":counter" is refused here. Python takes it.
+//   - Python does not find sessions of a store with [WithHashTag]. Its
+//     RedisSession takes a client of a cluster for reads and pops only.
+//   - Python's pop under EncryptedSession deletes every item above the newest one
+//     that it can open. Since 0.23 it deletes plaintext, too.
+//   - Before 0.22 Python's limits count stored items, not readable ones.
+//   - With a service that uses OpenAIResponsesCompactionSession under
+//     EncryptedSession, the oldest items go once they are older than that
+//     service's own TTL, whatever the TTL is here.
+//   - On Redis its compaction replaces the whole list. It overwrites what others
+//     add, Go or Python, between its read and its write. Let only one service
+//     write to a session that is compacted.
+//
 // # Servers
 //
-// It is tested with Redis 7.0, alone and as a cluster, and needs 6.0.6 (SCAN with TYPE, LPOS) and the right to run
-// scripts (EVAL).
+// It is tested with Redis 7.0: alone, as a cluster, and behind a Sentinel whose
+// master is killed during adds. It needs 6.0.6 or later, for SCAN with TYPE and
+// for LPOS. Valkey should work and is not tested. For your own tests it works
+// with github.com/alicebob/miniredis/v2, which passes the whole conformance suite.
 package redisstore

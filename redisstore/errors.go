@@ -11,7 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// errReply says that a server, or a proxy before it, is broken.
+// errReply says that a server, or a proxy before it, is broken. What it has done
+// is open then.
 var errReply = errors.New("the server does not answer as the script does")
 
 // withContext makes sure that errors.Is finds the error of the context, where that is why go-redis stopped.
@@ -63,7 +64,7 @@ func withoutText(err error) error {
 	if before, _, quotes := strings.Cut(text, ", with args beginning with"); quotes {
 		return errors.New(before) // the server does not know the command
 	}
-	for _, quoting := range []string{"redis: can't ", "redis: invalid ", "redis: unexpected ", "but got line"} {
+	for _, quoting := range []string{"redis: can't ", "redis: invalid ", "redis: unexpected ", "but got line", "strconv."} {
 		if strings.Contains(text, quoting) {
 			return errors.New("the reply is not one of Redis")
 		}

@@ -3,8 +3,10 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -32,6 +34,19 @@ func TestWithContext(t *testing.T) {
 		require.Equal(t, test.want, withContext(test.ctx, test.want), "once is enough")
 	}
 	require.Equal(t, failed, withContext(t.Context(), failed))
+}
+
+// TestErrorsThatQuoteReplies: their text may be stored text.
+func TestErrorsThatQuoteReplies(t *testing.T) {
+	_, number := strconv.Atoi("secret")
+	for _, err := range []error{
+		number, fmt.Errorf("reading: %w", number), errors.New("redis: can't parse reply: \"secret\""),
+		errors.New("ERR unknown command 'eval', with args beginning with: 'secret'"),
+	} {
+		require.NotContains(t, withoutText(err).Error(), "secret")
+	}
+	require.NoError(t, withoutText(nil))
+	require.Equal(t, io.EOF, withoutText(io.EOF))
 }
 
 func TestMayHaveRun(t *testing.T) {

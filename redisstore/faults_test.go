@@ -151,7 +151,7 @@ func TestMemoryFull(t *testing.T) {
 // TestUnknownCommandIsNotQuoted: the server's error quotes the arguments of a command that it does not know.
 func TestUnknownCommandIsNotQuoted(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"eval", "rpush", "exec"} {
+	for _, command := range []string{"eval", "rpush", "rpushx", "hset"} {
 		s := startServer(t, "--rename-command", command, "")
 		store := s.newStore(t, nil)
 		for method, do := range methods {

@@ -1,3 +1,5 @@
+//go:build !race
+
 package redisstore
 
 import (
@@ -15,8 +17,10 @@ import (
 )
 
 // TestMiniredis runs the conformance suite over miniredis, a Redis in the process
-// of the test, with which people test programs that use this package.
+// of the test, with which people test programs that use this package. It is slow
+// under the race detector, and so are its scripts.
 func TestMiniredis(t *testing.T) {
+	t.Parallel()
 	server := miniredis.RunT(t)
 	const ttl = 24 * time.Hour
 	connect := func() *Store {

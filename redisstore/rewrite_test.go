@@ -36,6 +36,7 @@ type others struct {
 }
 
 func (o *others) push(t testing.TB, n int) {
+	var pushed []any
 	for range n {
 		o.added++
 		element := fmt.Sprintf(`{"n":%d}`, o.added)
@@ -43,8 +44,9 @@ func (o *others) push(t testing.TB, n int) {
 			element = fmt.Sprintf(`not JSON %d`, o.added)
 		}
 		o.stored = append(o.stored, element)
-		require.NoError(t, o.f.client.RPush(t.Context(), o.list, element).Err())
+		pushed = append(pushed, element)
 	}
+	require.NoError(t, o.f.client.RPush(t.Context(), o.list, pushed...).Err())
 }
 
 // act does one of the things that other clients do.

@@ -33,42 +33,59 @@ func documentedRights(t testing.TB) []string {
 func (f *fixture) asUser(t testing.TB, rights []string, opts ...Option) (store *Store, change func(rules ...any)) {
 	name := f.prefix + "-" + random()
 	change = func(rules ...any) {
-		args := append([]any{"acl", "setuser", name}, rules...)
-		require.NoError(t, f.client.Do(context.Background(), args...).Err())
+		f.onEachNode(t, append([]any{"acl", "setuser", name}, rules...)...)
 	}
-	change("on", ">password", "~"+f.prefix+":*")
+	change("on", ">password", "~"+strings.TrimSuffix(f.config.pattern(), "}"))
 	for _, right := range rights {
 		change(right)
 	}
-	t.Cleanup(func() { require.NoError(t, f.client.Do(context.Background(), "acl", "deluser", name).Err()) })
-	options := *f.client.(*redis.Client).Options()
-	options.Username, options.Password = name, "password"
-	client := redis.NewClient(&options)
+	t.Cleanup(func() { f.onEachNode(t, "acl", "deluser", name) })
+	var client redis.UniversalClient
+	if cluster, ok := f.client.(*redis.ClusterClient); ok {
+		options := *cluster.Options()
+		options.Username, options.Password = name, "password"
+		options.NewClient = nil
+		client = redis.NewClusterClient(&options)
+	} else {
+		options := *f.client.(*redis.Client).Options()
+		options.Username, options.Password = name, "password"
+		client = redis.NewClient(&options)
+	}
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	store, err := New(client, append([]Option{WithPrefix(f.prefix)}, opts...)...)
 	require.NoError(t, err)
 	return store, change
 }
 
+// onEachNode sends a command to each server.
+func (f *fixture) onEachNode(t testing.TB, args ...any) {
+	nodes, err := f.nodes(context.Background())
+	require.NoError(t, err)
+	for _, node := range nodes {
+		require.NoError(t, node.(*redis.Client).Do(context.Background(), args...).Err())
+	}
+}
+
 // TestRightsThatAreEnough uses every operation as a user with the least rights
 // that the documentation names, and as one with the categories that people give.
 func TestRightsThatAreEnough(t *testing.T) {
-	for name, rights := range map[string][]string{
-		"the least":  documentedRights(t),
-		"categories": {"+@read", "+@write", "+@scripting"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			for _, ttl := range []time.Duration{0, time.Hour} {
-				f := newFixture(t, onServer)
-				var opts []Option
-				if ttl > 0 {
-					opts = append(opts, WithKeyTTL(ttl))
+	onEach(t, func(t *testing.T, s setup) {
+		for name, rights := range map[string][]string{
+			"the least":  documentedRights(t),
+			"categories": {"+@read", "+@write", "+@scripting"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				for _, opts := range [][]Option{nil, {WithKeyTTL(time.Hour)}} {
+					f := newFixture(t, s)
+					if s.env == clusterEnv {
+						rights = append(rights, "+cluster", "+command")
+					}
+					store, _ := f.asUser(t, rights, append(opts, s.options...)...)
+					useEverything(t, f, store)
 				}
-				store, _ := f.asUser(t, rights, opts...)
-				useEverything(t, f, store)
-			}
-		})
-	}
+			})
+		}
+	})
 }
 
 // useEverything uses every operation of a store, in each way that takes other
@@ -149,6 +166,9 @@ var states = map[string]func(t testing.TB, f *fixture, id string){
 func (f *fixture) requireErrorsChangeNothing(t testing.TB, source *fixture, store *Store, lacks string) (errs int) {
 	for state, prepare := range states {
 		for method, do := range methods {
+			if store.config.ttl > 0 && method != "AddItems" {
+				continue // has no use for it
+			}
 			id := random()
 			prepare(t, source, id)
 			if source != f {

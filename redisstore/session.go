@@ -71,7 +71,10 @@ func (s *Session) addItems(ctx context.Context, items []Item) error {
 	if len(items) == 0 {
 		return nil
 	}
-	_, err := s.call(ctx, addScript, args...)
+	reply, err := s.call(ctx, addScript, args...)
+	if err == nil && reply != any("OK") {
+		return errReply
+	}
 	return err
 }
 
@@ -148,7 +151,10 @@ func (s *Session) clearSession(ctx context.Context) error {
 	if err := s.check(ctx); err != nil {
 		return err
 	}
-	_, err := s.call(ctx, clearScript)
+	reply, err := s.call(ctx, clearScript)
+	if deleted, ok := reply.(int64); err == nil && (!ok || deleted < 0 || deleted > 3) {
+		return errReply
+	}
 	return err
 }
 
