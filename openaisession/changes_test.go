@@ -19,6 +19,7 @@ import (
 // fields, one after another. Each time the JSON follows, or AddItems says that
 // it does not. Nothing else is wrong with an item.
 func TestNoChangeIsInVain(t *testing.T) {
+	t.Parallel()
 	session, err := openaisession.New(encsession.NewMemorySession("user-123"))
 	require.NoError(t, err)
 	followed, refused := 0, 0

@@ -91,8 +91,10 @@ func isForeign(typ string, m member) bool {
 
 // dropStaleIDs removes the IDs of calls and messages that no reasoning stands
 // right before. The API remembers by its ID which reasoning an item needs. It
-// takes an item without an ID as it is: github.com/laravel/ai pull request 1052
-// and github.com/continuedev/continue pull request 11785 do the same.
+// takes an item without an ID as it is. github.com/laravel/ai pull request 1052
+// and github.com/continuedev/continue pull request 11785 do this for calls.
+// openai-agents 0.24.0 does it for messages from the Conversations API
+// (_sanitize_openai_conversation_history_item_for_model_input).
 func (h history) dropStaleIDs() {
 	reasoned := false
 	for i := range h {

@@ -29,8 +29,8 @@ var errNotCompleted = errors.New("the response is not completed")
 // also limits the rounds.
 func runTurn(ctx context.Context, client openai.Client, session *openaisession.Session, params responses.ResponseNewParams,
 	input []responses.ResponseInputItemUnionParam) (response *responses.Response, err error) {
-	// session comes from openaisession.New(encrypted,
-	// openaisession.WithSendableHistory()). input is the user's message.
+	// session is from openaisession.New(s, openaisession.WithSendableHistory()),
+	// and input is the user's message.
 	for err = session.AddItems(ctx, input); err == nil; err = session.AddItems(ctx, input) {
 		if params.Input.OfInputItemList, err = session.GetItems(ctx, 0); err != nil {
 			return nil, err

@@ -23,13 +23,13 @@ import (
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	sample := regexp.MustCompile("(?s)```go\n(// session comes from.*?)```").FindSubmatch(readme)
+	sample := regexp.MustCompile("(?s)```go\n(// session is from.*?)```").FindSubmatch(readme)
 	require.NotNil(t, sample)
 	require.LessOrEqual(t, strings.Count(string(sample[1]), "\n"), 18)
 
 	source, err := os.ReadFile("example_test.go")
 	require.NoError(t, err)
-	body := regexp.MustCompile(`(?s)\t// session comes from.*?\n\}\n`).Find(source)
+	body := regexp.MustCompile(`(?s)\t// session is from.*?\n\}\n`).Find(source)
 	require.NotNil(t, body)
 	unindented := regexp.MustCompile(`(?m)^\t`).ReplaceAllString(strings.TrimSuffix(string(body), "}\n"), "")
 	require.Equal(t, unindented, string(sample[1]))
@@ -96,7 +96,9 @@ func TestREADMEsAgentAgainstTheAPI(t *testing.T) {
 	plain, err := openaisession.New(under)
 	require.NoError(t, err)
 	_, err = runTurn(t.Context(), client, plain, responses.ResponseNewParams{}, []inputItem{message("Hi")})
-	require.ErrorContains(t, err, "Duplicate item found with id")
+	var refused *openai.Error
+	require.ErrorAs(t, err, &refused)
+	require.Contains(t, refused.Message, "Duplicate item found with id")
 }
 
 // An answer that is cut off, or that failed, is no answer: its calls are not

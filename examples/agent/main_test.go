@@ -15,8 +15,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -40,8 +42,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// What the scripted API is sent, item by item: what the user says is as openai-go writes it, what the model has answered
-// as the API sent it, null and all.
+// The scripted API is sent these items. A user's message is as openai-go writes
+// it, and the model's answers are as the API sent them, null and all. Only the
+// IDs of messages without reasoning are missing.
 const (
 	user1 = `{"role":"user","content":"My passport is XZ4839201. Is there a train to Gdańsk?"}`
 	think = `{"type":"reasoning","id":"rs_1","summary":[],"content":null,"encrypted_content":"gAAAAABqX1a79"}`
@@ -49,10 +52,10 @@ const (
 		"status":"completed"}`
 	result = `{"type":"function_call_output","call_id":"call_1",
 		"output":"{\"departs\":\"08:12\",\"price\":\"49 zł\",\"to\":\"Gdańsk\"}"}`
-	model1 = `{"type":"message","id":"msg_4","role":"assistant","status":"completed","content":[
+	model1 = `{"type":"message","role":"assistant","status":"completed","content":[
 		{"type":"output_text","text":"There is a train at 08:12.","annotations":[],"logprobs":[]}]}`
 	user2  = `{"role":"user","content":"What does it cost?"}`
-	model2 = `{"type":"message","id":"msg_6","role":"assistant","status":"completed","content":[
+	model2 = `{"type":"message","role":"assistant","status":"completed","content":[
 		{"type":"output_text","text":"It costs 49 zł.","annotations":[],"logprobs":[]}]}`
 	user3 = `{"role":"user","content":"Which passport did I tell you about?"}`
 )
@@ -253,10 +256,11 @@ func stoppedConversation(t *testing.T) (settings, json.RawMessage) {
 // An API that fails ends the turn. What the user said is not lost.
 func TestErrorsOfTheAPI(t *testing.T) {
 	always := func(status int, body string) string {
+		var requests atomic.Int64 // instead of each # in the body
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(status)
-			io.WriteString(w, body)
+			io.WriteString(w, strings.ReplaceAll(body, "#", strconv.FormatInt(requests.Add(1), 10)))
 		}))
 		t.Cleanup(server.Close)
 		return server.URL
@@ -272,7 +276,7 @@ func TestErrorsOfTheAPI(t *testing.T) {
 	require.EqualError(t, s.converse(t.Context(), io.Discard, "two"), `the response is "incomplete", not completed`)
 
 	s.scriptedAPI = always(http.StatusOK, `{"status":"completed","output":[
-		{"type":"function_call","call_id":"call_1","name":"find_train","arguments":"{}"}]}`) // the same ID each time
+		{"type":"function_call","call_id":"call_#","name":"find_train","arguments":"{}"}]}`)
 	require.EqualError(t, s.converse(t.Context(), io.Discard, "three"), "the model still calls tools after 8 rounds")
 
 	ctx, cancel := context.WithCancel(t.Context())
