@@ -68,14 +68,14 @@ func childSession(args []string) (*Session, int, error) {
 	return store.Session(args[5]), number, store.CreateTables(context.Background())
 }
 
-// childMix adds 300 times and pops 200 times, in turns, and prints what it has added and popped.
+// childMix adds 120 times and pops 80 times, in turns, and prints what it has added and popped.
 func childMix(args []string) error {
 	s, number, err := childSession(args)
 	if err != nil {
 		return err
 	}
 	out := bufio.NewWriter(os.Stdout)
-	for n := range 500 {
+	for n := range 200 {
 		if n%5 < 3 {
 			item := Item(fmt.Sprintf(`{"child": %d, "n": %d}`, number, n))
 			if err := s.AddItems(context.Background(), item); err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestContention has four processes open one new file at once, on a default configuration, and each add 300 times
-// and pop 200 times: no error reaches them, nothing is lost and nothing is there twice.
+// TestContention has four processes open one new file at once, on a default configuration, and each add 120 times
+// and pop 80 times: no error reaches them, nothing is lost and nothing is there twice.
 func TestContention(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, tablesOf{name: "made by the children", ddl: []string{}})
@@ -40,7 +40,7 @@ func TestContention(t *testing.T) {
 				}
 			}
 		}
-		require.Len(t, added, 4*300)
+		require.Len(t, added, 4*120)
 		rest, err := f.Session("shared").GetItems(t.Context(), 0)
 		require.NoError(t, err)
 		require.ElementsMatch(t, added, append(popped, texts(rest)...))

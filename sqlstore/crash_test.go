@@ -18,7 +18,7 @@ func TestKilledWriter(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
 		batches, unacknowledged := 0, 0
-		for round := range 50 {
+		for round := range 25 {
 			sessionID := fmt.Sprintf("crash-%d", round)
 			acknowledged := writeUntilKilled(t, f, sessionID)
 			found := wholeBatches(t, f.Session(sessionID))

@@ -43,7 +43,7 @@ func (f *fixture) secondHandle(t testing.TB) *Store {
 // keys, plaintext and poppers: no item is lost or doubled.
 func TestOperationsBesideOthers(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
-		const each = 60
+		const each = 30
 		f := newFixture(t, b, ours)
 		handles := []*Session{f.Session("rekey"), f.secondHandle(t).Session("rekey")}
 		var current, former []*encsession.EncryptedSession
@@ -159,7 +159,7 @@ func TestRekeyBringsNothingBack(t *testing.T) {
 // in its place.
 func TestKilledRekey(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
-		const rounds, n = 3, 3000
+		const rounds, n = 2, 3000
 		f := newFixture(t, b, ours)
 		midway := 0
 		for round := range rounds {

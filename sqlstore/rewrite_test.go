@@ -53,7 +53,7 @@ func passed(t testing.TB, s encsession.Rewriter, first int) (items []Item, sizes
 
 // TestRewriteThousandsOfItems has several batches of the largest size, and an odd rest.
 func TestRewriteThousandsOfItems(t *testing.T) {
-	const n = 3_500
+	const n = 3_000
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
 		s := f.Session("s")

@@ -7,10 +7,12 @@ import (
 	"strings"
 )
 
-// A statement with many rows is divided, so that it keeps to the limits of every database: 999 parameters in SQLite
-// builds of old, of which a row takes up to five, and a packet of 1 MB in MySQL as it used to be configured.
+// A statement with many rows is divided. It keeps to the limits of every database:
+// 999 parameters in old builds of SQLite, of which a row takes up to five, and a
+// packet of 1 MB in MySQL as it used to be configured. It is also far below them,
+// since SQLite compares all constants of a statement with one another.
 const (
-	maxBatchRows  = 150
+	maxBatchRows  = 50
 	maxBatchBytes = 512 << 10 // one longer item is a batch by itself
 )
 

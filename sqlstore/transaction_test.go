@@ -161,7 +161,7 @@ func TestBatches(t *testing.T) {
 		return lengths
 	}
 	require.Empty(t, sizes(nil))
-	require.Equal(t, []int{150, 150, 1}, sizes(make([]int, 301)))
+	require.Equal(t, []int{50, 50, 1}, sizes(make([]int, 101)))
 	require.Equal(t, []int{1, 2, 1}, sizes([]int{maxBatchBytes + 1, maxBatchBytes / 2, maxBatchBytes / 2, 1}))
 	require.Equal(t, "?, ?, ?", list("?", 3))
 }
