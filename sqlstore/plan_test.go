@@ -9,6 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// manyAdds says how often the tests of plans add 500 items. SQLite plans without a
+// look at the rows; the servers would read a short table whole.
+var manyAdds = map[Dialect]int{SQLite: 2, PostgreSQL: 20, MySQL: 20}
+
 // TestReadsThroughTheIndex asks the database how it reads the newest 50 of 10,000 rows: through the index, and
 // only as many as it returns, or a few more.
 func TestReadsThroughTheIndex(t *testing.T) {
@@ -16,7 +20,7 @@ func TestReadsThroughTheIndex(t *testing.T) {
 		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
 			t.Run(by.name, func(t *testing.T) {
 				f := newFixture(t, b, by)
-				for range 20 { // a transaction each, as rows of one transaction have one time
+				for range manyAdds[b.dialect] { // a transaction each, as rows of one transaction have one time
 					add(t, f.Session("long"), numbered(1, 500)...)
 					add(t, f.Session("other"), numbered(1, 500)...)
 				}
@@ -102,7 +106,7 @@ func TestPassesReadThroughTheIndex(t *testing.T) {
 		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
 			t.Run(by.name, func(t *testing.T) {
 				f := newFixture(t, b, by)
-				for range 20 {
+				for range manyAdds[b.dialect] {
 					add(t, f.Session("long"), numbered(1, 500)...)
 					add(t, f.Session("other"), numbered(1, 500)...)
 				}

@@ -617,7 +617,7 @@ func TestKilledRewrite(t *testing.T) {
 		const n = 3000
 		f := newFixture(t, b, ours)
 		midway := 0
-		for round := range 3 {
+		for round := range 2 {
 			s := f.Session(fmt.Sprint("killed-", round))
 			add(t, s, numbered(1, n)...)
 			killAfterALine(t, f.child(t, "rewrite", s.SessionID(), 0))
