@@ -61,12 +61,11 @@ install_servers() {
 }
 
 start_postgres() {
-	local bin port
-	bin=$(compgen -G '/usr/lib/postgresql/*/bin' | sort --version-sort | tail -n 1)
+	local port
 	port=$(free_port)
-	run_postgres postgres "$bin" "$port"
+	run_postgres postgres "$(debian_postgres)" "$port"
 	postgres_pid=$!
-	wait_until_ready postgres "$postgres_pid" "$bin/pg_isready" --quiet --host=127.0.0.1 --port="$port"
+	wait_until_ready postgres "$postgres_pid" pg_isready_at "$port"
 	export ENCSESSION_POSTGRES_DSN="postgres://encsession:$(cat "$servers_dir/postgres.password")@127.0.0.1:$port/postgres?sslmode=disable"
 }
 
@@ -90,9 +89,12 @@ start_postgres18() {
 
 # pg_isready_at asks with Debian's client, as the package of npm has none.
 pg_isready_at() {
-	local bin
-	bin=$(compgen -G '/usr/lib/postgresql/*/bin' | sort --version-sort | tail -n 1)
-	"$bin/pg_isready" --quiet --host=127.0.0.1 --port="$1"
+	"$(debian_postgres)/pg_isready" --quiet --host=127.0.0.1 --port="$1"
+}
+
+# debian_postgres prints the folder of the newest PostgreSQL that Debian has installed.
+debian_postgres() {
+	compgen -G '/usr/lib/postgresql/*/bin' | sort --version-sort | tail -n 1
 }
 
 # run_postgres NAME BIN PORT makes a database cluster and starts its server in the background.
@@ -160,7 +162,7 @@ start_mariadb() {
 		sed -n '/^INSERT INTO time_zone /,/^UNLOCK/p' | grep -v '^UNLOCK' >>"$servers_dir/mariadb.sql"
 	as_user mysql mariadbd --no-defaults --datadir="$servers_dir/mariadb" --bind-address=127.0.0.1 \
 		--port="$port" --socket="$servers_dir/mariadb/socket" --pid-file="$servers_dir/mariadb/mariadbd.pid" --skip-name-resolve \
-		--log-bin --max-connections=200 --init-file="$servers_dir/mariadb.sql" \
+		--log-bin --log-bin-trust-function-creators --max-connections=200 --init-file="$servers_dir/mariadb.sql" \
 		>>"$servers_dir/mariadb.log" 2>&1 &
 	mariadb_pid=$!
 	wait_until_ready mariadb "$mariadb_pid" env MYSQL_PWD="$password" mariadb-admin --no-defaults \
