@@ -117,7 +117,7 @@
 // there, in whole seconds. Some behaviour differs: a pop in Python deletes
 // items that it cannot read, and here it does not; an envelope of another
 // version is malformed here; a master key that Python versions read differently
-// is an error here. The README lists all differences.
+// is an error here. docs/compatibility.md lists all differences.
 //
 // # What is not protected
 //

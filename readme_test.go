@@ -36,6 +36,18 @@ func TestREADME(t *testing.T) {
 	require.Equal(t, unindented, string(sample[1]))
 }
 
+// TestREADMEsWorkspace keeps the go.work of the README one that Go takes: it must
+// name the release that the modules in it ask for.
+func TestREADMEsWorkspace(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	mod, err := os.ReadFile("go.mod")
+	require.NoError(t, err)
+	release := regexp.MustCompile(`(?m)^go .*$`).Find(mod)
+	require.True(t, strings.Contains(string(readme), "```\n"+string(release)+"\nuse .\nuse ../encsession\n"),
+		"the go.work in README.md must say %q, as go.mod does", release)
+}
+
 // documents returns the texts of all Markdown files by path, and the code of all
 // Go files as one text.
 func documents(t *testing.T) (markdown map[string]string, code string) {
