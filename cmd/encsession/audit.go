@@ -54,16 +54,11 @@ func (a *app) audit(cmd *cobra.Command) error {
 		total.add(result.Report)
 		one := newCounts(ring)
 		one.add(result.Report)
-		for place := range result.Report.Keys {
-			if ring != nil {
-				one.Keys[place].Sessions = min(one.Keys[place].Items, 1)
-			}
-		}
 		if ring == nil {
 			one.Span = claims.take(result.Session.ID)
 			total.widen(one.Oldest)
 			total.widen(one.Newest)
-			if ring == nil && result.Err == nil { // what a made-up key cannot open is no finding
+			if result.Err == nil { // what a made-up key cannot open is no finding
 				result.Skipped.Undecryptable = 0
 			}
 		}

@@ -115,7 +115,7 @@ func (a *app) purgeCommand() *cobra.Command {
 			case f.olderThanSet == f.idleSet:
 				return errors.New("give one of --older-than and --idle")
 			case f.olderThanSet:
-				c.does = "remove items that were sealed " + agoText(f.olderThan)
+				c.does = "remove items that were sealed more than " + ageText(f.olderThan) + " ago"
 				c.run = func(ctx context.Context, sessions listing, open fleet.OpenFunc, _ store, opts ...fleet.Option) (fleet.Summary, error) {
 					return fleet.Purge(ctx, sessions, open, f.olderThan, opts...)
 				}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/encsession/encsession"
 	"github.com/encsession/encsession/fleet"
@@ -129,7 +128,7 @@ func (a *app) open(ctx context.Context, s store, ring *encsession.Keyring, sessi
 	if err != nil {
 		return nil, total, err
 	}
-	session, err := encsession.New(looking{Session: s.Session(sessionID)}, keys, encsession.WithSessionID(id), encsession.WithTTL(ttl))
+	session, err := encsession.New(held{s.Session(sessionID), stored}, keys, encsession.WithSessionID(id), encsession.WithTTL(ttl))
 	if err != nil {
 		return nil, total, err
 	}
@@ -148,6 +147,15 @@ func (a *app) open(ctx context.Context, s store, ring *encsession.Keyring, sessi
 	}
 	return items, total, nil
 }
+
+// held is a session that has been read: to audit it takes no second look at the
+// store, which may hold other items by then.
+type held struct {
+	encsession.Session
+	items []encsession.Item
+}
+
+func (h held) GetItems(context.Context, int) ([]encsession.Item, error) { return h.items, nil }
 
 func openItem(sealer *encsession.Sealer, authenticated bool, stored encsession.Item) itemLine {
 	item, err := sealer.Open(stored)
@@ -209,6 +217,3 @@ func writeContent(w io.Writer, n int, item itemLine) {
 		}
 	}
 }
-
-// agoText says of an age what it means.
-func agoText(age time.Duration) string { return "more than " + ageText(age) + " ago" }
