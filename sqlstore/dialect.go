@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Dialect is the kind of database that a Store works on.
@@ -141,6 +142,20 @@ func (c missingColumn) Error() string {
 }
 
 func (missingColumn) Unwrap() error { return errors.ErrUnsupported }
+
+// sessionTimes returns the expressions for the times of a session. expression gives
+// one for a column, or NULL if it has no times or is missing.
+func sessionTimes(expression func(column string) (string, error)) (string, error) {
+	var times []string
+	for _, column := range []string{"created_at", "updated_at"} {
+		text, err := expression(column)
+		if _, missing := errors.AsType[missingColumn](err); err != nil && !missing {
+			return "", err
+		}
+		times = append(times, text)
+	}
+	return strings.Join(times, ", "), nil
+}
 
 // unfitID is the error for messages whose IDs are no integers.
 func unfitID(table, typ string) error {

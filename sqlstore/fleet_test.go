@@ -78,8 +78,8 @@ func fillFleet(b *testing.B, f *fixture, key encsession.Key, sessions, items int
 			messages = append(messages, id, string(sealed))
 		}
 		if len(messages) >= 2_000 || i == sessions-1 {
-			f.insert(b, "{sessions} (session_id)", 1, rows)
-			f.insert(b, "{messages} (session_id, message_data)", 2, messages)
+			f.exec(b, "INSERT INTO {sessions} (session_id) VALUES "+list("(?)", len(rows)), rows...)
+			f.exec(b, "INSERT INTO {messages} (session_id, message_data) VALUES "+list("(?, ?)", len(messages)/2), messages...)
 			rows, messages = nil, nil
 		}
 	}
@@ -87,22 +87,6 @@ func fillFleet(b *testing.B, f *fixture, key encsession.Key, sessions, items int
 		f.exec(b, "VACUUM ANALYZE {messages}") // as the server does by itself, a minute after such a load
 		f.exec(b, "VACUUM ANALYZE {sessions}")
 	}
-}
-
-// insert inserts rows of so many columns.
-func (f *fixture) insert(b *testing.B, table string, columns int, values []any) {
-	var rows []string
-	for i := range len(values) / columns {
-		row := "(?" + strings.Repeat(", ?", columns-1) + ")"
-		if f.dialect == PostgreSQL {
-			row = fmt.Sprintf("($%d)", i+1)
-			if columns == 2 {
-				row = fmt.Sprintf("($%d, $%d)", 2*i+1, 2*i+2)
-			}
-		}
-		rows = append(rows, row)
-	}
-	f.exec(b, "INSERT INTO "+table+" VALUES "+strings.Join(rows, ", "), values...)
 }
 
 func operateFleet(b *testing.B, f *fixture, sessions int, operate func(told fleet.Option) (fleet.Summary, error)) {

@@ -24,10 +24,11 @@ func (t transaction) insert(ctx context.Context, texts []string) error {
 	values := "VALUES " + list("(?, ?)", len(texts))
 	query := "INSERT INTO {messages} (session_id, message_data) "
 
-	inserted, err := int64(0), error(nil)
+	var inserted int64
+	var err error
 	switch condition := t.layout.fits(); {
 	case condition == "":
-		query = query + "SELECT * FROM (" + values + fmt.Sprintf(") AS item WHERE COALESCE((SELECT MAX(id) FROM {messages}), 0) <= %d", int64(math.MaxInt64-reservedIDs))
+		query += "SELECT * FROM (" + values + fmt.Sprintf(") AS item WHERE COALESCE((SELECT MAX(id) FROM {messages}), 0) <= %d", int64(math.MaxInt64-reservedIDs))
 		inserted, err = t.exec(ctx, query, args...)
 	case t.layout.values:
 		var fits bool

@@ -180,18 +180,13 @@ func (d *mysql) ahead(ctx context.Context, conn *sql.Conn, t tables) (string, er
 
 // times gives the times of a session. UNIX_TIMESTAMP gives 0 for a time that it does not know.
 func (d *mysql) times(ctx context.Context, conn *sql.Conn, t tables) (string, error) {
-	var times [2]string
-	for i, name := range []string{"created_at", "updated_at"} {
-		typ, _, err := d.column(ctx, conn, t, t.sessions, name)
-		if _, missing := errors.AsType[missingColumn](err); err != nil && !missing {
-			return "", err
+	return sessionTimes(func(column string) (string, error) {
+		typ, _, err := d.column(ctx, conn, t, t.sessions, column)
+		if err != nil || typ != "timestamp" && typ != "datetime" {
+			return "NULL", err
 		}
-		times[i] = "NULL"
-		if typ == "timestamp" || typ == "datetime" {
-			times[i] = "NULLIF(CAST(UNIX_TIMESTAMP(" + name + ") * 1000000 AS SIGNED), 0)"
-		}
-	}
-	return times[0] + ", " + times[1], nil
+		return "NULLIF(CAST(UNIX_TIMESTAMP(" + column + ") * 1000000 AS SIGNED), 0)", nil
+	})
 }
 
 // column returns the type of a column, and its default.

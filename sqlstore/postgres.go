@@ -58,11 +58,11 @@ func (postgres) prepare(context.Context, *sql.Conn) error { return nil }
 func (postgres) isClean(context.Context, *sql.Conn) bool { return false }
 
 func (d postgres) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, error) {
-	sessions, err := d.columns(ctx, conn, t.name(t.sessions), t.sessions, "session_id")
+	sessions, err := d.columns(ctx, conn, t, t.sessions, "session_id")
 	if err != nil {
 		return layout{}, err
 	}
-	messages, err := d.columns(ctx, conn, t.name(t.messages), t.messages, "session_id", "message_data")
+	messages, err := d.columns(ctx, conn, t, t.messages, "session_id", "message_data")
 	if err != nil {
 		return layout{}, err
 	}
@@ -136,18 +136,13 @@ func (a attribute) ahead() string {
 
 // times gives the times of a session. Local times are those of the client's zone.
 func (d postgres) times(ctx context.Context, conn *sql.Conn, t tables) (string, error) {
-	var times [2]string
-	for i, name := range []string{"created_at", "updated_at"} {
-		a, err := d.attribute(ctx, conn, t, t.sessions, name)
-		if _, missing := errors.AsType[missingColumn](err); err != nil && !missing {
-			return "", err
+	return sessionTimes(func(column string) (string, error) {
+		a, err := d.attribute(ctx, conn, t, t.sessions, column)
+		if err != nil || !strings.HasPrefix(a.typ, "timestamp") {
+			return "CAST(NULL AS BIGINT)", err
 		}
-		times[i] = "CAST(NULL AS BIGINT)"
-		if strings.HasPrefix(a.typ, "timestamp") {
-			times[i] = fmt.Sprintf("CASE WHEN isfinite(%[1]s) THEN CAST(extract(epoch FROM CAST(%[1]s AS timestamptz)) * 1000000 AS BIGINT) END", name)
-		}
-	}
-	return times[0] + ", " + times[1], nil
+		return fmt.Sprintf("CASE WHEN isfinite(%[1]s) THEN CAST(extract(epoch FROM CAST(%[1]s AS timestamptz)) * 1000000 AS BIGINT) END", column), nil
+	})
 }
 
 // postgresTime gives a time as text in full, which means the same on every
@@ -156,7 +151,7 @@ const postgresTime = "to_json(created_at) #>> '{}'"
 
 // columns describes columns of a table. It accepts only the types in which, under a bytewise collation, equal
 // means the same bytes: that is not so for citext or CHAR(n).
-func (d postgres) columns(ctx context.Context, conn *sql.Conn, qualified, table string, names ...string) ([]column, error) {
+func (d postgres) columns(ctx context.Context, conn *sql.Conn, t tables, table string, names ...string) ([]column, error) {
 	const query = `
 		SELECT type.typname, attribute.atttypmod
 		FROM pg_catalog.pg_attribute AS attribute JOIN pg_catalog.pg_type AS type ON type.oid = attribute.atttypid
@@ -165,7 +160,7 @@ func (d postgres) columns(ctx context.Context, conn *sql.Conn, qualified, table 
 	for _, name := range names {
 		var typ string
 		var modifier int64
-		err := conn.QueryRowContext(ctx, query, qualified, name).Scan(&typ, &modifier)
+		err := conn.QueryRowContext(ctx, query, t.name(table), name).Scan(&typ, &modifier)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return nil, missingTable(table)

@@ -20,7 +20,7 @@ const (
 )
 
 type sqlite struct {
-	hasWAL atomic.Bool // or as much of it as this database can have
+	modeIsSet atomic.Bool // whether the journal mode is WAL, as near it as the file can have, or not for us to set
 }
 
 func (*sqlite) quote(identifier string) string { return `"` + identifier + `"` }
@@ -57,7 +57,7 @@ func (d *sqlite) prepare(ctx context.Context, conn *sql.Conn) error {
 			return err
 		}
 	}
-	if d.hasWAL.Load() {
+	if d.modeIsSet.Load() {
 		return nil
 	}
 	var mode string
@@ -67,7 +67,7 @@ func (d *sqlite) prepare(ctx context.Context, conn *sql.Conn) error {
 	}
 	// A file that is read-only, or is no database, cannot be switched: reading one may work all the same, and
 	// where it does not, its error is the clearer one.
-	d.hasWAL.Store(err == nil)
+	d.modeIsSet.Store(err == nil)
 	return nil
 }
 
@@ -168,19 +168,14 @@ func (*sqlite) ahead(ctx context.Context, conn *sql.Conn, messages string) (stri
 
 // times gives the times of a session, which are text in UTC.
 func (*sqlite) times(ctx context.Context, conn *sql.Conn, sessions string) (string, error) {
-	var times [2]string
-	for i, name := range []string{"created_at", "updated_at"} {
+	return sessionTimes(func(column string) (string, error) {
 		var columns int
-		err := conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM pragma_table_info(?) WHERE name = ?", sessions, name).Scan(&columns)
-		if err != nil {
-			return "", err
+		err := conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM pragma_table_info(?) WHERE name = ?", sessions, column).Scan(&columns)
+		if err != nil || columns == 0 {
+			return "NULL", err
 		}
-		times[i] = "NULL"
-		if columns == 1 {
-			times[i] = fmt.Sprintf("CASE typeof(%[1]s) WHEN 'text' THEN CAST(strftime('%%s', %[1]s) AS INTEGER) * 1000000 END", name)
-		}
-	}
-	return times[0] + ", " + times[1], nil
+		return fmt.Sprintf("CASE typeof(%[1]s) WHEN 'text' THEN CAST(strftime('%%s', %[1]s) AS INTEGER) * 1000000 END", column), nil
+	})
 }
 
 func (*sqlite) exists(ctx context.Context, conn *sql.Conn, table string) (bool, error) {

@@ -51,7 +51,7 @@ func newStore(db *sql.DB, dialect Dialect, opts []Option) (*Store, error) {
 	switch dialect {
 	case SQLite:
 		lite := new(sqlite)
-		lite.hasWAL.Store(c.withoutWAL)
+		lite.modeIsSet.Store(c.withoutWAL)
 		s.database = lite
 	case PostgreSQL:
 		s.database = postgres{}
