@@ -283,14 +283,6 @@ func (r *results) enterStore(p *place, key string, python *python) ([]entry, err
 	return entries, nil
 }
 
-// clocked runs work on so many cores.
-func clocked(cores int, work func() error) (time.Duration, error) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
-	start := time.Now()
-	err := work()
-	return time.Since(start), err
-}
-
 // overStore is a session in a store, encrypted or not.
 type overStore struct {
 	cores   int

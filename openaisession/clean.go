@@ -107,9 +107,7 @@ func (h history) dropStaleIDs() {
 		}
 		named := e.Type == "function_call" || e.Type == "custom_tool_call" || e.role == "assistant"
 		if named && !reasoned && e.ID != "" {
-			e.members = slices.DeleteFunc(slices.Clone(e.members), func(m member) bool {
-				return m.name == "id"
-			})
+			e.members = without(e.members, "id")
 			e.item = objectOf(e.members)
 		}
 		reasoned = e.Type == "reasoning"
@@ -134,15 +132,18 @@ func withoutCreatedBy(output json.RawMessage) (json.RawMessage, bool) {
 	parts := elementsOf(output)
 	for i, part := range parts {
 		members := membersOf(part)
-		kept := slices.DeleteFunc(slices.Clone(members), func(m member) bool {
-			return m.name == "created_by"
-		})
+		kept := without(members, "created_by")
 		if len(kept) < len(members) {
 			parts[i], changed = json.RawMessage(objectOf(kept)), true
 		}
 	}
 	joined := append([]byte("["), bytes.Join(asBytes(parts), []byte(","))...)
 	return append(joined, ']'), changed
+}
+
+// without returns the members that have another name.
+func without(members []member, name string) []member {
+	return slices.DeleteFunc(slices.Clone(members), func(m member) bool { return m.name == name })
 }
 
 func asBytes(parts []json.RawMessage) [][]byte {
