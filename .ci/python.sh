@@ -6,7 +6,8 @@
 #	start_python
 #
 # start_python makes a virtual environment in a temporary folder, with what
-# interop/requirements.txt lists, and exports ENCSESSION_PYTHON. Beside it goes
+# interop/requirements.txt lists, and exports ENCSESSION_PYTHON. The older SDKs of
+# interop/older.txt go to folders that ENCSESSION_OLDER_SDKS names. Beside them goes
 # Pyodide, which is CPython 3.15 for WebAssembly, from the npm registry: it decodes
 # keys as no Python that Debian has, and ENCSESSION_PYTHONS names it. If npm or its
 # registry cannot be had, that one Python is left out, with a line that says so.
@@ -35,12 +36,13 @@ make_python_dir() {
 make_python() {
 	quietly install_python
 	quietly make_venv
+	quietly make_older
 	{ quietly install_npm && quietly install_pyodide; } ||
 		echo 'python.sh: keys are not decoded in Python 3.15 this time' >&2
 }
 
 name_python() {
-	export ENCSESSION_PYTHON=$python_dir/venv/bin/python
+	export ENCSESSION_PYTHON=$python_dir/venv/bin/python ENCSESSION_OLDER_SDKS=$python_dir/older
 	[[ ! -x $python_dir/python3.15 ]] || export ENCSESSION_PYTHONS=$python_dir/python3.15
 }
 
@@ -86,6 +88,23 @@ find_python() {
 make_venv() {
 	"$(find_python)" -m venv "$python_dir/venv" &&
 		"$python_dir/venv/bin/pip" install --require-hashes --requirement interop/requirements.txt
+}
+
+# make_older puts each older SDK into a folder with the name of its version, and
+# what they share into the folder "shared".
+make_older() {
+	local line folder
+	mkdir "$python_dir/older"
+	grep -v '^openai-agents' interop/older.txt >"$python_dir/requirements.txt" && install_into shared || return
+	while read -r line; do
+		folder=${line%% *}
+		echo "$line" >"$python_dir/requirements.txt" && install_into "${folder#*==}" || return
+	done < <(grep '^openai-agents' interop/older.txt)
+}
+
+install_into() {
+	"$python_dir/venv/bin/pip" install --require-hashes --no-deps --target "$python_dir/older/$1" \
+		--requirement "$python_dir/requirements.txt"
 }
 
 install_pyodide() {

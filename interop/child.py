@@ -22,6 +22,12 @@ def version(request):
     return ".".join(map(str, sys.version_info[:3]))
 
 
+def sdk(request):
+    from importlib.metadata import version
+
+    return version("openai-agents")
+
+
 def key_function(request):
     """Returns the source of the SDK's function that makes a master key of a string."""
     import inspect
@@ -46,17 +52,19 @@ def open_session(description):
     if name in sessions:
         return sessions[name]
     from agents import SQLiteSession
-    from agents.extensions.memory import EncryptedSession, RedisSession, SQLAlchemySession
+    from agents.extensions import memory
 
     session_id, url, options = description["id"], description["url"], description["options"]
     if description["class"] == "SQLiteSession":
         session = SQLiteSession(session_id, url, **options)
+    elif description["class"] == "AsyncSQLiteSession":
+        session = memory.AsyncSQLiteSession(session_id, url, **options)
     elif description["class"] == "SQLAlchemySession":
-        session = SQLAlchemySession.from_url(session_id, url=url, create_tables=True, **options)
+        session = memory.SQLAlchemySession.from_url(session_id, url=url, create_tables=True, **options)
     else:
-        session = RedisSession.from_url(session_id, url=url, **options)
+        session = memory.RedisSession.from_url(session_id, url=url, **options)
     if description["key"]:
-        session = EncryptedSession(session_id, session, description["key"], description["ttl"])
+        session = memory.EncryptedSession(session_id, session, description["key"], description["ttl"])
     sessions[name] = session
     return session
 

@@ -9,10 +9,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
@@ -26,6 +28,7 @@ import (
 
 const (
 	postgresEnv = "ENCSESSION_POSTGRES_DSN"
+	mysqlEnv    = "ENCSESSION_MYSQL_DSN"
 	redisEnv    = "ENCSESSION_REDIS_ADDR"
 )
 
@@ -43,6 +46,12 @@ var pairs = []pair{
 	{"SQLAlchemySession on PostgreSQL", openPostgres},
 	{"RedisSession", openRedis},
 }
+
+// allPairs has besides those that differ little from one of the others.
+var allPairs = append(slices.Clone(pairs),
+	pair{"AsyncSQLiteSession", func(t *testing.T) *database { return openSQLite(t, "AsyncSQLiteSession", "") }},
+	pair{"SQLAlchemySession on MariaDB", openMariaDB},
+)
 
 // database is a place of a test's own in a database that both sides know.
 type database struct {
@@ -76,6 +85,18 @@ func openSQLite(t *testing.T, class, scheme string) *database {
 func openPostgres(t *testing.T) *database {
 	dsn := named(t, postgresEnv)
 	return openSQL(t, sqlstore.PostgreSQL, "pgx", dsn, database{class: "SQLAlchemySession", url: postgresURL(t, dsn)})
+}
+
+// openMariaDB has Go make the tables: Python cannot, as it gives session_id no
+// length.
+func openMariaDB(t *testing.T) *database {
+	dsn := named(t, mysqlEnv)
+	config, err := mysql.ParseDSN(dsn)
+	require.NoError(t, err)
+	u := url.URL{Scheme: "mysql+aiomysql", User: url.UserPassword(config.User, config.Passwd), Host: config.Addr, Path: config.DBName}
+	d := openSQL(t, sqlstore.MySQL, "mysql", dsn, database{class: "SQLAlchemySession", url: u.String()})
+	d.create(t)
+	return d
 }
 
 // postgresURL writes a DSN of pgx, with a host and a port, as SQLAlchemy wants it.

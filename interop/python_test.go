@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,12 +61,12 @@ func startPython(t testing.TB) *python {
 	return &python{process: sdk, t: t}
 }
 
-// start starts a Python. It ends when its standard input does, and so does not outlive this process; one that does not end
+// start starts a Python, which looks for packages in the path first. It ends when its standard input does, and so does not outlive this process; one that does not end
 // when it is to stop is killed.
-func start(interpreter string) (*process, error) {
+func start(interpreter string, path ...string) (*process, error) {
 	ctx, kill := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, interpreter, "child.py")
-	cmd.Env = append(os.Environ(), "PYTHONUTF8=1")
+	cmd.Env = append(os.Environ(), "PYTHONUTF8=1", "PYTHONPATH="+strings.Join(path, string(os.PathListSeparator)))
 	cmd.WaitDelay = time.Second // for what has our pipes open still
 	stderr := new(bytes.Buffer)
 	cmd.Stderr = stderr

@@ -1,0 +1,78 @@
+// Package ncruces tests sqlstore over github.com/ncruces/go-sqlite3. It is a package
+// of its own because that driver registers itself under the name of
+// mattn/go-sqlite3, which the tests of sqlstore use.
+package ncruces
+
+import (
+	"database/sql"
+	"path/filepath"
+	"testing"
+
+	_ "github.com/ncruces/go-sqlite3/driver"
+	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/sessiontest"
+	"github.com/encsession/encsession/sqlstore"
+)
+
+// TestSuite runs the conformance suite over the store, and over an
+// EncryptedSession over it.
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	path := "file:" + filepath.Join(t.TempDir(), "conversations.db")
+	open := func() *sqlstore.Store {
+		db, err := sql.Open("sqlite3", path)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		store, err := sqlstore.New(db, sqlstore.SQLite)
+		require.NoError(t, err)
+		return store
+	}
+	store := open()
+	require.NoError(t, store.CreateTables(t.Context()))
+	key, err := encsession.ParseKey(encsession.GenerateKey())
+	require.NoError(t, err)
+
+	t.Run("store", func(t *testing.T) {
+		sessiontest.Run(t, func(_ *testing.T, sessionID string) encsession.Session {
+			return store.Session(sessionID)
+		}, sessiontest.WithSessions(store.Sessions), sessiontest.WithReopen(func(*testing.T) { store = open() }))
+	})
+	t.Run("encrypted", func(t *testing.T) {
+		sessiontest.RunEncrypted(t, func(t *testing.T, sessionID string) (decorator, inner encsession.Session) {
+			encrypted, err := encsession.New(store.Session(sessionID), key)
+			require.NoError(t, err)
+			return encrypted, store.Session(sessionID)
+		})
+	})
+}
+
+// TestAnotherClientIsWaitedFor keeps the reading of this driver's error codes right:
+// its method Code returns a type of its own.
+func TestAnotherClientIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	path := "file:" + filepath.Join(t.TempDir(), "conversations.db") + "?_pragma=busy_timeout(1)"
+	const clients, items = 4, 25
+	done := make(chan error, clients)
+	for range clients {
+		db, err := sql.Open("sqlite3", path)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		store, err := sqlstore.New(db, sqlstore.SQLite)
+		require.NoError(t, err)
+		require.NoError(t, store.CreateTables(t.Context()))
+		go func() {
+			for range items {
+				if err := store.Session("s").AddItems(t.Context(), encsession.Item(`{"n":1}`)); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range clients {
+		require.NoError(t, <-done)
+	}
+}

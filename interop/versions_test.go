@@ -1,0 +1,110 @@
+package interop
+
+import (
+	"database/sql"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/encsession/encsession"
+	"github.com/encsession/encsession/sqlstore"
+)
+
+// olderEnv names a folder with a folder for each older SDK of older.txt, and one
+// for the packages that they share.
+const olderEnv = "ENCSESSION_OLDER_SDKS"
+
+// byTimeAlone is the last SDK whose SQLiteSession orders by time and not by ID.
+const byTimeAlone = "0.6.3"
+
+// startOlder returns a Python for each older SDK, by its version.
+func startOlder(t *testing.T) map[string]*python {
+	startPython(t) // or skip
+	folder := os.Getenv(olderEnv)
+	if folder == "" {
+		t.Skipf("set %s to run this test, or source .ci/python.sh and call start_python", olderEnv)
+	}
+	versions, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	older := map[string]*python{}
+	for _, version := range versions {
+		if version.Name() == "shared" {
+			continue
+		}
+		p, err := start(os.Getenv(pythonEnv), filepath.Join(folder, version.Name()), filepath.Join(folder, "shared"))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, p.stop()) })
+		older[version.Name()] = &python{process: p, t: t}
+		var found string
+		require.NoError(t, older[version.Name()].call(request{"do": "sdk"}, &found))
+		require.Equal(t, version.Name(), found)
+	}
+	require.NotEmpty(t, older)
+	return older
+}
+
+// TestClassesAndVersions shares every kind of database with every class of session,
+// in the SDK of today and in older ones.
+func TestClassesAndVersions(t *testing.T) {
+	sdks := startOlder(t)
+	sdks["today"] = startPython(t)
+	for version, p := range sdks {
+		for _, pair := range allPairs {
+			t.Run(version+"/"+pair.name, func(t *testing.T) {
+				if version == byTimeAlone && pair.name == "AsyncSQLiteSession" {
+					t.Skip("this SDK does not have it")
+				}
+				d := fresh(t, p, pair)
+				d.create(t)
+				s := newSides(t, p, d)
+				add(t, s.Go, numbered(1, 2)...)
+				requireItems(t, s.Python, numbered(1, 2)...)
+				add(t, s.Python, numbered(3, 5)...)
+				add(t, s.Go, numbered(6, 6)...)
+				requireItems(t, s.Go, numbered(1, 6)...)
+				requireItems(t, s.Python, numbered(1, 6)...)
+				if version == byTimeAlone && d.class == "SQLiteSession" {
+					return // it does not know the newest of one second
+				}
+				requireLast(t, s.Go, 2, numbered(5, 6)...)
+				requireLast(t, s.Python, 2, numbered(5, 6)...)
+				requirePop(t, s.Python, numbered(6, 6)[0])
+				requirePop(t, s.Go, numbered(5, 5)[0])
+				requireItems(t, s.Python, numbered(1, 4)...)
+				require.NoError(t, s.Python.ClearSession(t.Context()))
+				requireItems(t, s.Go)
+				requireNothingToPop(t, s.Python)
+			})
+		}
+	}
+}
+
+// TestOldestSDKOrdersByTime shows why docs/stores.md leaves out limits and pops for
+// SDKs before 0.6.4: if the clock was set back, they take another item for the
+// newest.
+func TestOldestSDKOrdersByTime(t *testing.T) {
+	older := startOlder(t)
+	path := filepath.Join(t.TempDir(), "sessions.db")
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	store, err := sqlstore.New(db, sqlstore.SQLite)
+	require.NoError(t, err)
+	require.NoError(t, store.CreateTables(t.Context()))
+	d := &database{class: "SQLiteSession", url: path, store: func(id string) encsession.Session { return store.Session(id) }}
+	key := encsession.GenerateKey()
+	add(t, d.goSession(t, sessionID, key), numbered(1, 2)...)
+	_, err = db.Exec("UPDATE agent_messages SET created_at = datetime(created_at, '-1 hour') WHERE id = 2")
+	require.NoError(t, err)
+	for version, p := range older {
+		newest := numbered(2, 2)
+		if version == byTimeAlone {
+			newest = numbered(1, 1)
+		}
+		requireLast(t, d.pythonSession(p, sessionID, key), 1, newest...)
+		require.NoError(t, p.call(request{"do": "close"}, nil))
+	}
+	requireLast(t, d.goSession(t, sessionID, key), 1, numbered(2, 2)...)
+}
