@@ -372,8 +372,8 @@ func (a *aliases) keep(items []encsession.Item) {
 	a.kept, a.copy = append(a.kept, items...), append(a.copy, cloneAll(items)...)
 }
 
-// spoil removes those items from a session whose kept slices somebody has
-// changed since.
+// spoil looks for kept slices that somebody has changed since, and removes
+// their items from a session.
 func (a *aliases) spoil(ctx context.Context, s *encsession.MemorySession) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -604,8 +604,8 @@ func mixesAdds(s *hooked) {
 	}
 }
 
-// showsPartOfAdd adds one item after another too, but only one call does so at
-// a time.
+// showsPartOfAdd adds one item after another, as mixesAdds does, but only one
+// call does so at a time.
 func showsPartOfAdd(s *hooked) {
 	mixesAdds(s)
 	add := s.add

@@ -295,7 +295,7 @@ func (s showsEnvelopes) RewriteItems(ctx context.Context, first int, edit edit) 
 	return changed, errors.Join(refused, err)
 }
 
-// quoting quotes the items that it could not add in its errors.
+// quoting quotes in its errors the items that it could not add.
 type quoting struct{ *encsession.EncryptedSession }
 
 func (s quoting) AddItems(ctx context.Context, items ...encsession.Item) error {
@@ -305,7 +305,7 @@ func (s quoting) AddItems(ctx context.Context, items ...encsession.Item) error {
 	return nil
 }
 
-// carrying keeps the items that edit returned in its errors.
+// carrying keeps in its errors the items that edit returned.
 type carrying struct{ coded }
 
 type carriedError struct{ items []encsession.Item }

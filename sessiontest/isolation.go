@@ -81,7 +81,7 @@ func (h handle) mark(name string) encsession.Item { return object(name, h.id) }
 // are known to take for one another. They do so by collation, padding,
 // trimming, patterns, escapes, conversion, normalisation or cutting.
 func mergeableIDs() []string {
-	// It has small ASCII letters and digits, with a letter at both ends.
+	// The stem has small ASCII letters and digits, with a letter at both ends.
 	stem := "sessiontest-" + random() + "s"
 	ids := []string{
 		stem, strings.ToUpper(stem), strings.ToUpper(stem[:1]) + stem[1:],
@@ -120,7 +120,7 @@ func mergeableIDs() []string {
 	} {
 		ids = append(ids, prefix+stem)
 	}
-	last := stem[:len(stem)-1] // these patterns match the stem
+	last := stem[:len(stem)-1] // the patterns below match the stem
 	ids = append(ids, last+"_", last+"?", last+"*", last+"%", last+"[a-z]", last+`\s`,
 		"{"+stem+"}", "'"+stem+"'", `"`+stem+`"`)
 	for _, letter := range []string{"x", "é", "😀"} {

@@ -15,7 +15,7 @@ import (
 // escapes and the order of members do not matter. Numbers are compared by their
 // exact value, however they are written.
 func equalJSON(a, b []byte) bool {
-	if bytes.Equal(a, b) { // most stores keep items as they are
+	if bytes.Equal(a, b) { // saves much time: most stores keep items as they are
 		return true
 	}
 	x, errX := decode(a)

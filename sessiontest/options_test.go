@@ -241,8 +241,8 @@ func hidesCancelled(_ *memory, s *subject) {
 	}
 }
 
-// keepsExpired gives the handles the items that their sessions held when they
-// expired. It stops once something has been added.
+// keepsExpired gives each handle the items that its session held when it
+// expired, until something is added.
 func keepsExpired(m *memory, s *subject, change func(h *hooked, expired func() []encsession.Item)) {
 	var kept map[string][]encsession.Item
 	expire := s.expire

@@ -253,8 +253,8 @@ var rewriteBatches = check{
 	},
 }
 
-// manyItems returns items for more than two batches that end only by their
-// number.
+// manyItems returns small items for more than two batches: only their number
+// ends a batch.
 var manyItems = sync.OnceValue(func() (items []encsession.Item) {
 	for i := range 2_100 {
 		items = append(items, object("number", fmt.Sprintf("%030d", i)))
@@ -262,8 +262,8 @@ var manyItems = sync.OnceValue(func() (items []encsession.Item) {
 	return items
 })
 
-// largeItems returns items for more than two batches that end by their size.
-// The batches double up to 8 items, and 7 items have 1 MiB together.
+// largeItems returns large items for more than two batches: their size ends a
+// batch. The batches double up to 8 items, and 7 items have 1 MiB together.
 var largeItems = sync.OnceValue(func() (items []encsession.Item) {
 	rest := strings.Repeat("x", maxBatchBytes/7)
 	for i := range 15 {
@@ -473,8 +473,8 @@ var rewriteRows = check{
 		s := t.freshRewriter()
 		other := s.again()
 		for _, to := range []encsession.Item{n[8], nil} {
-			// put returns these items. The item to takes the place of each nil
-			// one.
+			// put returns these items, with the value of to in the place of
+			// each nil one. If to is nil too, it leaves them out.
 			put := func(items ...encsession.Item) []encsession.Item {
 				for i := range items {
 					if items[i] == nil {

@@ -44,8 +44,8 @@ type pieces struct {
 	items, bytes int // the limits of a batch other than the first
 
 	// swap changes a batch, and returns the number of items that it has
-	// changed. When the pass started, below items lay below the newest item of
-	// the batch.
+	// changed. The parameter below is the number of items that lay below the
+	// newest item of the batch at the start.
 	swap func(ctx context.Context, below int, stored, new []encsession.Item, edit edit) int
 }
 

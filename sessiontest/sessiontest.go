@@ -11,9 +11,10 @@
 // which rule of the interface it checks, and how breaking that rule hurts a
 // user.
 //
-// The function must open the same session for the same ID: a store in memory
-// has to remember its sessions. If each session is new and empty, the check
-// "handles" fails, and so do all others that open a session twice.
+// The function given to [Run] must open the same session for the same ID: a
+// store in memory has to remember its sessions. If each session is new and
+// empty, the check "handles" fails, and so do all others that open a session
+// twice.
 //
 // A store whose RewriteItems is misspelt, or has another signature, is not an
 // [encsession.Rewriter]. The rewrite checks are then skipped, and nothing
@@ -66,8 +67,8 @@ func Run(t *testing.T, open func(t *testing.T, sessionID string) encsession.Sess
 // checks that the decorator returns nothing that was not added. It does not
 // check the decorator as a store; use [Run] for that.
 //
-// Passing is no proof of good encryption: RunEncrypted finds plaintext, not
-// weak encryption.
+// Passing is no proof of good encryption: RunEncrypted finds missing protection,
+// not weak protection.
 //
 // The decorator must refuse items that are not encrypted, as
 // [encsession.EncryptedSession] does without [encsession.WithPlaintext]. An

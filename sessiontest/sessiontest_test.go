@@ -41,10 +41,10 @@ func (m *memory) session(id string) *encsession.MemorySession {
 	return m.sessions[id]
 }
 
-// inTurn waits until no other method works in turn. Broken methods use it that
-// others may overtake, but not one another. The caller must call the function
-// that it returns. It waits by sleeping, because waiting for a mutex would stop
-// time; see record.
+// inTurn waits until no other method works in turn. It is for broken methods
+// that other methods may overtake, but that may not overtake one another. The
+// caller must call the function that it returns. It waits by sleeping, because
+// waiting for a mutex would stop time; see record.
 func (m *memory) inTurn() (done func()) {
 	for !m.turn.TryLock() {
 		overtaken()

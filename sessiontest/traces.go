@@ -45,8 +45,8 @@ func newSecret() secret {
 	return secret{text: text, traces: traces}
 }
 
-// inBase64 returns the digits of base64 that depend on b alone, if before bytes
-// come before it and others behind it.
+// inBase64 returns the base64 digits that depend on b alone. The parameter
+// before is the number of bytes in front of b; other bytes follow it.
 func inBase64(encoding *base64.Encoding, b []byte, before int) string {
 	digits := encoding.EncodeToString(append(make([]byte, before), b...))
 	return digits[(before*8+5)/6 : (before+len(b))*8/6]

@@ -53,7 +53,7 @@ type database interface {
 	// checked returns a condition, with AND before it. It makes the statement
 	// fail if the connection would change text on its way. Only a check within
 	// the statement covers every connection of a pool. The condition is empty
-	// if no connection changes text.
+	// if no connection can change text.
 	checked() string
 
 	// upsert returns the statement that inserts a row into {sessions}, or sets

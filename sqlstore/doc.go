@@ -73,8 +73,8 @@
 // whatever the DSN says and however many connections the pool has. If a lock is
 // held for longer, calls are tried again for half a minute.
 //
-// To open a file that nothing may change, put "mode=ro" into its DSN. A
-// database in memory belongs to one connection: give the pool just one, with
+// If nothing may change the file, put "mode=ro" into its DSN. A database in
+// memory belongs to one connection: give the pool just one, with
 // db.SetMaxOpenConns(1), and set neither a lifetime nor an idle time of
 // connections.
 //

@@ -83,8 +83,8 @@ func TestLongTableNames(t *testing.T) {
 	})
 }
 
-// TestAutocommitOff has connections that would keep reading the state they saw
-// first.
+// TestAutocommitOff has connections that would keep reading the state that they
+// saw first. They are refused.
 func TestAutocommitOff(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -118,8 +118,9 @@ type lateContext struct{ context.Context }
 
 func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
 
-// TestAdvancedSQLiteSession finds the tables of that Python class. It also
-// finds tables of the user's own that reference messages.
+// TestAdvancedSQLiteSession has tables of the user's own that reference
+// messages, which are accepted. Then it has the tables of that Python class,
+// which are refused.
 func TestAdvancedSQLiteSession(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, bySQLiteSession)
@@ -163,7 +164,7 @@ func TestFilesOfFormerSDKs(t *testing.T) {
 }
 
 // TestIDsThatAreNoIntegers has IDs that would hide sessions, and that errors
-// would quote.
+// would quote. They are refused.
 func TestIDsThatAreNoIntegers(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, typ := range map[Dialect][]string{

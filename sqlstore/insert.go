@@ -14,8 +14,8 @@ const reservedIDs = maxBatchRows
 
 // insert adds items behind those that the session holds. Their created_at is
 // the column's default. The newest message may be ahead of that, because its
-// client has another time zone or a clock ahead of this one. Only then its time
-// is copied, within the database.
+// client has another time zone or a clock ahead of this one. Only then does the
+// statement copy the time of that message, within the database.
 func (t transaction) insert(ctx context.Context, texts []string) error {
 	args := make([]any, 0, 2*len(texts))
 	for _, text := range texts {

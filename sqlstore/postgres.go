@@ -27,8 +27,8 @@ func (postgres) placeholders(query string) string {
 	}
 }
 
-// bytes asks for the collation "C": no other collation exists in every database
-// and takes only the same bytes for equal.
+// bytes asks for the collation "C". Every database has it, and in it equal
+// means the same bytes.
 func (postgres) bytes(column string) string { return column + ` COLLATE "C"` }
 
 func (postgres) isText(column string) string { return column + " IS NOT NULL" }
@@ -52,7 +52,8 @@ func (postgres) lock() string { return "SELECT 1 FROM {sessions} WHERE session_i
 
 // begin asks for the isolation level in which each statement sees everything
 // that was committed before it, whatever the default of the database is. The
-// store reads after it has locked the session's row.
+// store locks the session's row first, and must see the latest state when it
+// reads afterwards.
 func (postgres) begin() []string { return []string{"BEGIN ISOLATION LEVEL READ COMMITTED"} }
 
 func (postgres) prepare(context.Context, *sql.Conn) error { return nil }
@@ -154,9 +155,9 @@ func (d postgres) times(ctx context.Context, conn *sql.Conn, t tables) (string, 
 // connection, because JSON has no DateStyle.
 const postgresTime = "to_json(created_at) #>> '{}'"
 
-// columns describes columns of a table. It accepts only types whose values,
-// under a bytewise collation, are equal only if their bytes are the same. That
-// is not so for citext or CHAR(n).
+// columns describes columns of a table. It accepts only types for which, under
+// a bytewise collation, equal means the same bytes. That is not so for citext
+// or CHAR(n).
 func (d postgres) columns(ctx context.Context, conn *sql.Conn, t tables, table string, names ...string) ([]column, error) {
 	const query = `
 		SELECT type.typname, attribute.atttypmod

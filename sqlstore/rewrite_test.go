@@ -567,8 +567,8 @@ func TestRewriteSparesAnotherSession(t *testing.T) {
 }
 
 // TestRewriteOfTheLargestItem replaces an item of the largest size that the
-// server takes. The statement has it so often that it fits into packets only as
-// parameters.
+// server takes. The statement has it several times, so it fits into packets
+// only as parameters.
 func TestRewriteOfTheLargestItem(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// These constants divide a statement with many rows. It keeps to the limits of
-// every database: 999 parameters in old builds of SQLite, and a packet of 1 MB
-// in MySQL as it used to be configured. A row takes up to five parameters. The
-// constants are far below those limits, because SQLite compares all constants
-// of a statement with one another.
+// These constants divide a statement with many rows. Each part keeps to the
+// limits of every database: 999 parameters in old builds of SQLite, and a
+// packet of 1 MB in MySQL as it used to be configured. A row takes up to five
+// parameters. The constants are far below those limits, because SQLite compares
+// all constants of a statement with one another.
 const (
 	maxBatchRows  = 50
 	maxBatchBytes = 512 << 10 // one longer item is a batch by itself
 )
 
-// batches divides rows into batches of that size.
+// batches divides rows into batches that keep to these constants.
 func batches[T any](rows []T, size func(T) int) iter.Seq[[]T] {
 	return func(yield func([]T) bool) {
 		start, bytes := 0, 0

@@ -119,9 +119,9 @@ func TestSessionsErrors(t *testing.T) {
 	})
 }
 
-// TestSessionsMemory measures the memory in use while 100,000 sessions pass.
-// They are 20,000 on the servers, on the second driver of SQLite, and under the
-// race detector. The test does not run beside other tests.
+// TestSessionsMemory measures the memory in use while 100,000 sessions pass. On
+// the servers, on the second driver of SQLite, and under the race detector it
+// is 20,000. The test does not run beside other tests.
 func TestSessionsMemory(t *testing.T) {
 	for i, b := range backends {
 		n := 20_000

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// sqliteBusyTimeout is the number of milliseconds that a connection waits for
-// another one's lock, at least, as in Python.
+// sqliteBusyTimeout is the least number of milliseconds that a connection waits
+// for another one's lock. It is that of Python.
 const sqliteBusyTimeout = 5000
 
 // Result codes of SQLite, without the extension in their upper bits.
@@ -218,14 +218,15 @@ func (*sqlite) keepsText(ctx context.Context, conn *sql.Conn, table, column stri
 }
 
 // isByTime reports whether SQLAlchemySession of Python made the table, which it
-// tells by the index. The orders of the two classes differ only if the clock
-// has been set back:
+// tells by the index. Otherwise SQLiteSession or this package made it.
 //
 //   - SQLiteSession orders by id. It has an index on (session_id, id), as our
 //     own tables have. If an SDK before 0.6.4 made it, the index has the same
 //     name and is on (session_id, created_at).
 //   - SQLAlchemySession orders by created_at, then id. It has an index of
 //     another name on (session_id, created_at), to which SQLite adds the id.
+//
+// The two orders differ only if the clock has been set back.
 func (*sqlite) isByTime(ctx context.Context, conn *sql.Conn, messages string) (bool, error) {
 	const query = `
 		SELECT COUNT(CASE second.name WHEN 'id' THEN 1 END),

@@ -15,7 +15,7 @@ import (
 // attempts take a while.
 const (
 	maxAttempts  = 20
-	lockAttempts = 3 // if the server's lock timeout has passed
+	lockAttempts = 3 // after a lock timeout of the server
 	maxRetryTime = 30 * time.Second
 	maxDelay     = 500 * time.Millisecond // between two attempts
 )

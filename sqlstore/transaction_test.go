@@ -297,8 +297,8 @@ func TestChangedColumns(t *testing.T) {
 	}, PostgreSQL)
 }
 
-// TestPgBouncer is refused without the parameter that the documentation names.
-// It works with either value of it.
+// TestPgBouncer uses a pooler. Without the parameter that the documentation
+// names, calls are refused. With either value of it, they work.
 func TestPgBouncer(t *testing.T) {
 	b := backend{name: "pgbouncer", dialect: PostgreSQL, driver: "pgx", dsnEnv: "ENCSESSION_PGBOUNCER_DSN"}
 	f := newFixture(t, b, ours)
