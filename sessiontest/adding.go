@@ -21,8 +21,8 @@ var addNothing = check{
 	},
 }
 
-// notJSON returns texts that no store may take for an item. The empty one is not nil, which to RewriteItems would
-// mean something else.
+// notJSON returns texts that no store may take for an item. The empty one is
+// not nil, because nil has a meaning for RewriteItems.
 func notJSON() []encsession.Item {
 	return []encsession.Item{
 		[]byte(`{"cut":`),
@@ -48,14 +48,15 @@ var allOrNothing = check{
 			}
 			s.wantRefused(n, bad)
 		}
-		// More than a store may send to its database at a time.
+		// These are more items than a store may send to its database at a time.
 		s.wantRefused(n, append(numbered(6, 1_200), notJSON()[0])...)
 		s.add(batch...)
 		s.want(append(n, batch...)...)
 	},
 }
 
-// wantRefused ends the check unless AddItems refuses these items and leaves what was there.
+// wantRefused ends the check unless AddItems refuses these items and changes
+// nothing.
 func (h handle) wantRefused(before []encsession.Item, items ...encsession.Item) {
 	h.t.Helper()
 	if h.tryAdd(items...) == nil {

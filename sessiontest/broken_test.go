@@ -17,7 +17,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// hooked is a handle on a MemorySession of which some methods are others.
+// hooked is a handle on a MemorySession. Other functions can take the place of
+// its methods.
 type hooked struct {
 	*encsession.MemorySession // the real one
 	id                        string
@@ -46,7 +47,7 @@ func (s *hooked) bind() {
 	s.rewrite = real.RewriteItems
 }
 
-// alias makes the session that of another ID.
+// alias makes this a handle on the session with another ID.
 func (s *hooked) alias(id string) {
 	s.MemorySession = s.all.session(id)
 	s.bind()
@@ -70,15 +71,18 @@ func (s *hooked) RewriteItems(ctx context.Context, first int, edit edit) (int, e
 	return s.rewrite(ctx, first, edit)
 }
 
-// overtaken waits for as long as others have something to do; see record.
+// overtaken waits until other goroutines have nothing left to do; see record.
 func overtaken() { time.Sleep(time.Millisecond) }
 
-// brokenStores break one rule each. Beside the check of that rule only those fail that need it too.
+// brokenStores break one rule each. The check of that rule fails, and so do
+// those checks that need the rule too.
 var brokenStores = []struct {
 	name   string
 	breaks func(s *hooked)
 	caught string
-	also   string // the names, with spaces between them; one with a  need not fail each time
+	// also has the names of those other checks, with spaces between them. A
+	// check whose name ends in a question mark need not fail each time.
+	also string
 }{
 	{"reports a trimmed ID", func(s *hooked) { s.id = strings.TrimSpace(s.id) }, "session-id", ""},
 	{"sorts the items of a call", sortsItems, "order", "rewrite-order rewrite-rows"},
@@ -212,9 +216,9 @@ func TestBrokenStores(t *testing.T) {
 	}
 }
 
-// failing returns the names of the checks that fail. Each has a store of its own.
-// It tests the suite, which takes minutes under the race detector and finds no
-// races: CI also runs it without.
+// failing returns the names of the checks that fail. Each check has a store of
+// its own. These tests are about the suite: under the race detector they would
+// take minutes and find no races. CI also runs them without it.
 func failing(t *testing.T, checks []check, open func() subject) []string {
 	if raced {
 		t.Skip("not under the race detector")
@@ -355,7 +359,8 @@ func dropsDuplicates(s *hooked) {
 	}
 }
 
-// aliases are slices that a store should not have kept, beside what they held at the time.
+// aliases holds slices that a store should not have kept, and copies of the
+// items that they held at the time.
 type aliases struct {
 	mu         sync.Mutex
 	kept, copy []encsession.Item
@@ -367,7 +372,8 @@ func (a *aliases) keep(items []encsession.Item) {
 	a.kept, a.copy = append(a.kept, items...), append(a.copy, cloneAll(items)...)
 }
 
-// spoil removes from a session what somebody has changed since.
+// spoil looks for kept slices that somebody has changed since, and removes
+// their items from a session.
 func (a *aliases) spoil(ctx context.Context, s *encsession.MemorySession) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -407,7 +413,7 @@ func changesInput(s *hooked) {
 
 func sharesOutput(s *hooked) {
 	var mu sync.Mutex
-	given := map[string][]encsession.Item{} // by what the items are
+	given := map[string][]encsession.Item{} // by the contents of the items
 	get := s.get
 	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) {
 		items, err := get(ctx, limit)
@@ -455,7 +461,8 @@ func popsOldest(s *hooked) {
 		if len(items) == 0 || err != nil {
 			return nil, err
 		}
-		// It tries again if another was faster: it is not to pop twice as well.
+		// It tries again if another call was faster. It must not also pop an
+		// item twice.
 		n, err := s.MemorySession.RewriteItems(ctx, 1, func(stored []encsession.Item) ([]encsession.Item, bool) {
 			return removing(stored, items[0]), true
 		})
@@ -505,8 +512,8 @@ func readsWhatItRefuses(s *hooked) {
 	}
 }
 
-// refuseSpace makes AddItems refuse an ID with space round it. It returns the session of the ID without, or nil where
-// there is no space.
+// refuseSpace makes AddItems refuse an ID with space round it. It returns the
+// session with the trimmed ID, or nil if there is no space.
 func (s *hooked) refuseSpace() *encsession.MemorySession {
 	trimmed := strings.TrimSpace(s.id)
 	if trimmed == s.id {
@@ -539,7 +546,7 @@ func ignoresDeadlines(s *hooked) {
 	})
 }
 
-// changeContexts has all methods work with another context than they are given.
+// changeContexts has all methods work with another context than the given one.
 func (s *hooked) changeContexts(change func(context.Context) context.Context) {
 	hooks := *s
 	s.get = func(ctx context.Context, limit int) ([]encsession.Item, error) { return hooks.get(change(ctx), limit) }
@@ -558,7 +565,8 @@ func looksAtContextLate(s *hooked) {
 	}
 }
 
-// losesAdds writes back what it has read, and what it adds to that.
+// losesAdds writes back the items that it has read, and adds the new ones to
+// them.
 func losesAdds(s *hooked) {
 	s.add = func(ctx context.Context, items []encsession.Item) error {
 		stored, err := s.MemorySession.GetItems(ctx, 0)
@@ -588,7 +596,7 @@ func mixesAdds(s *hooked) {
 			if err := add(ctx, []encsession.Item{item}); err != nil {
 				return err
 			}
-			if i < 10 { // more takes too long
+			if i < 10 { // more would take too long
 				overtaken()
 			}
 		}
@@ -596,7 +604,8 @@ func mixesAdds(s *hooked) {
 	}
 }
 
-// showsPartOfAdd adds one item after another too, but only one call does so at a time.
+// showsPartOfAdd adds one item after another, as mixesAdds does, but only one
+// call does so at a time.
 func showsPartOfAdd(s *hooked) {
 	mixesAdds(s)
 	add := s.add

@@ -13,7 +13,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// writers is how many goroutines use a session at once, half of them through one handle, half through another.
+// writers is the number of goroutines that use a session at once: half of them
+// through one handle, half through another.
 const writers = 6
 
 // concurrently has all writers call f at once, each with a number of its own.
@@ -28,15 +29,17 @@ var concurrentAdds = check{
 	rule: "Concurrent AddItems lose nothing, do not mix the items of different calls, and never show a part of a call.",
 	harm: "Two requests at once: messages are gone, or a tool call lies, or is read, apart from its output.",
 	run: func(t *tester) {
-		const adders, batches = writers - 2, 8 // the other two, one through either handle, read meanwhile
+		// The other two writers, one through either handle, read meanwhile.
+		const adders, batches = writers - 2, 8
 		var adding atomic.Int32
 		adding.Store(adders)
 		s := t.fresh()
-		s.add(batchOf(adders, 0)...) // how a session without items reads is for other checks to see
+		// Other checks are about reading a session without items.
+		s.add(batchOf(adders, 0)...)
 		s.concurrently(func(writer int, s handle) error {
 			if writer >= adders {
 				for more := true; more; time.Sleep(time.Millisecond) {
-					more = adding.Load() > 0 // the last time, all is there
+					more = adding.Load() > 0 // everything is there the last time
 					items, err := s.tryItems(0)
 					if err := errors.Join(err, wantBatches(items)); err != nil {
 						return err
@@ -58,10 +61,10 @@ var concurrentAdds = check{
 	},
 }
 
-// batchSize is how many items a batch has.
+// batchSize is the number of items in a batch.
 const batchSize = 3
 
-// batched is an item of a batch, which a writer adds in one call.
+// batched is an item of a batch. A writer adds a batch in one call.
 type batched struct{ Writer, Batch, Item int }
 
 func batchOf(writer, batch int) []encsession.Item {
@@ -73,9 +76,10 @@ func batchOf(writer, batch int) []encsession.Item {
 	return items
 }
 
-// wantBatches returns an error unless the items are whole batches, and those of each writer the first ones, in order.
+// wantBatches returns an error unless the items are whole batches. The batches
+// of each writer must be its first ones, in order.
 func wantBatches(items []encsession.Item) error {
-	next := map[int]int{} // the batch to come next, of each writer
+	next := map[int]int{} // the next batch of each writer
 	var want batched
 	for i, item := range items {
 		var found batched
@@ -138,7 +142,7 @@ var concurrentMix = check{
 					continue
 				}
 				item, err := s.tryPop()
-				if item == nil { // every writer adds before it pops, so there is one
+				if item == nil { // impossible: every writer adds before it pops
 					return errors.Join(errors.New("PopItem returns nothing"), err)
 				}
 				found.add(item)
@@ -150,7 +154,7 @@ var concurrentMix = check{
 	},
 }
 
-// collection holds numbered items, which several goroutines may add.
+// collection holds numbered items. Several goroutines may add to it at once.
 type collection struct {
 	mu    sync.Mutex
 	items []encsession.Item
@@ -162,12 +166,13 @@ func (c *collection) add(items ...encsession.Item) {
 	c.items = append(c.items, items...)
 }
 
-// inOrder returns the items in the order of their numbers. It compares those, and not the whole text, as a store may
-// change white space.
+// inOrder returns the items in the order of their numbers. It does not compare
+// the whole text, because a store may change white space.
 func (c *collection) inOrder() []encsession.Item {
 	number := func(item encsession.Item) string {
 		var object struct{ Number string }
-		_ = json.Unmarshal(item, &object) // what has no number comes first, and is not what is wanted there
+		// An item without a number comes first, and fails the comparison there.
+		_ = json.Unmarshal(item, &object)
 		return object.Number
 	}
 	return slices.SortedFunc(slices.Values(c.items), func(a, b encsession.Item) int {

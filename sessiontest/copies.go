@@ -62,7 +62,8 @@ func cloneAll(items []encsession.Item) []encsession.Item {
 	return clones
 }
 
-// scribble overwrites all that can be reached through a slice of items, the spare room behind each included.
+// scribble overwrites everything that can be reached through a slice of items,
+// including the spare capacity behind each.
 func scribble(items []encsession.Item) {
 	items = items[:cap(items)]
 	for i, item := range items {

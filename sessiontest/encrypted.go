@@ -127,7 +127,8 @@ var movedItemUnreadable = check{
 		from.add(secret.items()...)
 		to.add(object("nothing", "to hide"))
 		to.raw().add(from.raw().items(0)...)
-		// To leave out what is not readable and to return an error are both right.
+		// The decorator may leave out an unreadable item or return an error:
+		// both are right.
 		items, err := to.tryItems(0)
 		t.wantNoTrace(secret, "what GetItems returns in the other session", fmt.Sprintf("%s %v", items, err))
 		item, err := to.tryPop()
@@ -154,7 +155,8 @@ var alteredItems = check{
 			for _, altered := range alterations(stored) {
 				s.raw().clear()
 				s.raw().add(altered)
-				// To leave out what is not authentic and to return an error are both right.
+				// The decorator may leave out an item that is not authentic or
+				// return an error: both are right.
 				items, _ := s.tryItems(0)
 				for _, item := range items {
 					want("GetItems", item, altered)
@@ -220,7 +222,8 @@ var clearEmpties = check{
 	},
 }
 
-// items returns items with the secret in different places, and of different sizes.
+// items returns items with the secret in different places, and of different
+// sizes.
 func (s secret) items() []encsession.Item {
 	items := []encsession.Item{
 		object("content", s.text),
@@ -236,8 +239,9 @@ func (s secret) items() []encsession.Item {
 	return items
 }
 
-// alterations returns copies of a stored item in which one letter or digit each is another one, at places all over the
-// text. They are JSON still.
+// alterations returns copies of a stored item, each with one letter or digit
+// changed. The changes are spread over the whole text. The copies are still
+// JSON.
 func alterations(stored encsession.Item) []encsession.Item {
 	const most = 24
 	var all []encsession.Item
@@ -247,7 +251,8 @@ func alterations(stored encsession.Item) []encsession.Item {
 		case c == '0', c == 'A', c == 'a':
 			altered[at]++
 		case '0' < c && c <= '9', 'A' < c && c <= 'Z', 'a' < c && c <= 'z':
-			altered[at]-- // so that digits of base64, or of hex, remain some
+			// A digit of base64 or of hex stays one.
+			altered[at]--
 		default:
 			continue
 		}
@@ -285,7 +290,8 @@ func (h handle) wantHidden(s secret) {
 	}
 }
 
-// wantNoTrace ends the check if the secret can be found in a value, however it is printed.
+// wantNoTrace ends the check if the secret can be found in a value, however the
+// value is printed.
 func (t *tester) wantNoTrace(s secret, what string, value any) {
 	t.Helper()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
@@ -295,7 +301,8 @@ func (t *tester) wantNoTrace(s secret, what string, value any) {
 	}
 }
 
-// wantStored ends the check unless the store holds so many items, and returns them.
+// wantStored ends the check unless the store holds this number of items. It
+// returns the items.
 func (h handle) wantStored(want int) []encsession.Item {
 	h.t.Helper()
 	stored := h.raw().items(0)

@@ -18,7 +18,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// brokenDecorators break one rule of RunEncrypted each, as brokenStores do of Run.
+// brokenDecorators break one rule of RunEncrypted each, as brokenStores do for
+// Run.
 var brokenDecorators = []struct {
 	name   string
 	open   func(t testing.TB, store *encsession.MemorySession) encsession.Session
@@ -113,7 +114,8 @@ type coded struct {
 	transform, back func([]byte) []byte
 }
 
-// keystream returns the XOR with bytes that follow from the ID.
+// keystream returns a function that XORs its argument with bytes that follow
+// from the ID.
 func keystream(id string) func([]byte) []byte {
 	return func(b []byte) []byte {
 		b = bytes.Clone(b)
@@ -127,7 +129,8 @@ func keystream(id string) func([]byte) []byte {
 	}
 }
 
-// withNonce returns what encrypts an item, each time with a keystream of its own, and what decrypts it.
+// withNonce returns a function that encrypts an item, each time with a
+// keystream of its own, and one that decrypts it.
 func withNonce(id string) (seal, open func([]byte) []byte) {
 	size := len(random())
 	seal = func(item []byte) []byte {
@@ -141,7 +144,7 @@ func withNonce(id string) (seal, open func([]byte) []byte) {
 	return seal, open
 }
 
-// tag returns what authenticates a sealed item.
+// tag returns the tag that authenticates a sealed item.
 func tag(id string, sealed []byte) []byte {
 	mac := hmac.New(sha256.New, []byte(id))
 	mac.Write(sealed)
@@ -173,7 +176,8 @@ func authenticated(store *encsession.MemorySession) coded {
 	}
 }
 
-// popsUnchecked looks at the tag of what it reads, but not of what it pops.
+// popsUnchecked checks the tags of items that it reads, but not of those that
+// it pops.
 type popsUnchecked struct {
 	coded
 	open func([]byte) []byte
@@ -261,8 +265,8 @@ func (s coded) RewriteItems(ctx context.Context, first int, edit edit) (int, err
 	return changed, errors.Join(refused, err)
 }
 
-// rewritesPlaintext shows edit what was added, and stores what edit returns as it
-// is.
+// rewritesPlaintext shows edit the added items, and stores the items that edit
+// returns as they are.
 type rewritesPlaintext struct{ coded }
 
 func (s rewritesPlaintext) RewriteItems(ctx context.Context, first int, edit edit) (int, error) {
@@ -274,7 +278,8 @@ func (s rewritesPlaintext) RewriteItems(ctx context.Context, first int, edit edi
 	})
 }
 
-// showsEnvelopes seals what edit returns, and shows it the store's items.
+// showsEnvelopes seals the items that edit returns, but shows edit the store's
+// items.
 type showsEnvelopes struct{ coded }
 
 func (s showsEnvelopes) RewriteItems(ctx context.Context, first int, edit edit) (int, error) {
@@ -290,7 +295,7 @@ func (s showsEnvelopes) RewriteItems(ctx context.Context, first int, edit edit) 
 	return changed, errors.Join(refused, err)
 }
 
-// quoting says in its errors what it could not add.
+// quoting quotes in its errors the items that it could not add.
 type quoting struct{ *encsession.EncryptedSession }
 
 func (s quoting) AddItems(ctx context.Context, items ...encsession.Item) error {
@@ -300,7 +305,7 @@ func (s quoting) AddItems(ctx context.Context, items ...encsession.Item) error {
 	return nil
 }
 
-// carrying keeps in its errors what edit returned.
+// carrying keeps in its errors the items that edit returned.
 type carrying struct{ coded }
 
 type carriedError struct{ items []encsession.Item }
@@ -319,7 +324,7 @@ func (s carrying) RewriteItems(ctx context.Context, first int, edit edit) (int, 
 	return changed, nil
 }
 
-// remembering has a cache of what was added last.
+// remembering has a cache of the items that were added last.
 type remembering struct {
 	*encsession.EncryptedSession
 	last []encsession.Item
@@ -330,7 +335,7 @@ func (s *remembering) AddItems(ctx context.Context, items ...encsession.Item) er
 	return s.EncryptedSession.AddItems(ctx, items...)
 }
 
-// padding adds an item to the store that is not one of the session.
+// padding adds an item to the store that does not belong to the session.
 type padding struct{ *encsession.EncryptedSession }
 
 func (s padding) AddItems(ctx context.Context, items ...encsession.Item) error {
@@ -350,7 +355,7 @@ func (s restless) PopItem(ctx context.Context) (encsession.Item, error) {
 	return popped, errors.Join(errPop, errGet, errClear, s.AddItems(ctx, items...))
 }
 
-// hiding remembers how many items are cleared, and leaves them where they are.
+// hiding remembers how many items are cleared, and leaves them in the store.
 type hiding struct {
 	*encsession.EncryptedSession
 	cleared int

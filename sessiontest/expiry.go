@@ -42,7 +42,7 @@ var expired = check{
 			s.add(n[5])
 			s.want(n[4], n[5])
 		}
-		if canRewrite { // what expires while edit runs stays gone
+		if canRewrite { // items that expire while edit runs stay gone
 			r := s["RewriteItems"]
 			r.rewrite(0, 2, func(stored []encsession.Item) ([]encsession.Item, bool) {
 				t.expire()

@@ -23,8 +23,9 @@ var isolation = check{
 			s.want(s.mark("earlier"))
 			s.wantPop(s.mark("earlier"))
 		}
-		// The second time the other way round: a session that another one's ClearSession empties too is seen only
-		// where its own turn comes later.
+		// The second round goes the other way. If a ClearSession also empties
+		// another session, that shows only if the turn of the other one comes
+		// later.
 		for range 2 {
 			for _, s := range held {
 				s.add(s.mark("again"))
@@ -39,15 +40,18 @@ var isolation = check{
 	},
 }
 
-// heldSessions returns the sessions with mergeable IDs that the store can hold, with a marked earlier and later item
-// in each. Where the store refuses an ID, nothing must be found under it afterwards, and what is done under it must not
-// touch the sessions that are held, which is for the caller to see.
+// heldSessions returns those sessions with mergeable IDs that the store can
+// hold. Each has a marked earlier item and a marked later one. If the store
+// refuses an ID, GetItems and PopItem must find nothing under it. Using a
+// refused ID must not touch the other sessions; the caller checks that.
 func (t *tester) heldSessions() []handle {
 	t.Helper()
 	var held, refused []handle
 	for _, id := range mergeableIDs() {
 		s := t.session(id)
-		_ = s.tryClear() // some IDs are the same in every run; an ID that is refused shows below
+		// Some IDs are the same in every run. If an ID is refused, that shows
+		// below.
+		_ = s.tryClear()
 		held = append(held, s)
 	}
 	held = slices.DeleteFunc(held, func(s handle) bool {
@@ -73,19 +77,22 @@ func (t *tester) heldSessions() []handle {
 // mark returns an item that says which session it belongs to.
 func (h handle) mark(name string) encsession.Item { return object(name, h.id) }
 
-// mergeableIDs returns IDs that are different, and that databases, file systems and programs are known to take for
-// one another: by collation, padding, trimming, patterns, escapes, conversion, normalisation or cutting.
+// mergeableIDs returns different IDs that databases, file systems and programs
+// are known to take for one another. They do so by collation, padding,
+// trimming, patterns, escapes, conversion, normalisation or cutting.
 func mergeableIDs() []string {
-	stem := "sessiontest-" + random() + "s" // small ASCII letters and digits, a letter at both ends
+	// The stem has small ASCII letters and digits, with a letter at both ends.
+	stem := "sessiontest-" + random() + "s"
 	ids := []string{
 		stem, strings.ToUpper(stem), strings.ToUpper(stem[:1]) + stem[1:],
 		stem[:len(stem)-1], stem + stem,
 
-		// As numbers and as words that mean something these are the same in every run: a stem would spoil them.
+		// These are the same in every run: with a stem, they would no longer be
+		// numbers, or words with a meaning.
 		"0", "00", "0x0", "0.0", "-0", "null", "NULL",
 	}
 	for _, suffix := range []string{
-		// white space, seen and unseen
+		// visible and invisible white space
 		" ", "  ", "\t", "\n", "\r\n", "\u00a0", "\u3000", "\u200b", "\u00ad", "\ufeff",
 		// keys and names that stores make from an ID
 		":messages", ":counter", ":", "::", ":messages:messages", "_messages", ".json", ".",
@@ -96,12 +103,14 @@ func mergeableIDs() []string {
 		"'; DROP TABLE agent_messages; --", "' OR '1'='1",
 		// paths
 		"/", "//", "/.", "/b", "/b/..", "/../b", ":b",
-		// case and accents, in both normal forms, and what case folding makes of letters
+		// case and accents, in both normal forms, and letters that case folding
+		// changes
 		"e", "E", "é", "e\u0301", "É", "E\u0301", "è", "ß", "ss", "SS", "ẞ", "ſ", "s", "S",
 		"i", "I", "İ", "ı", "i\u0307", "σ", "ς", "Σ", "k", "\u212a", "å", "\u212b", "ω", "\u2126",
 		// width, ligatures and compatibility
 		"A", "Ａ", "ａ", "1", "１", "¹", "①", "fi", "ﬁ", "は", "ば", "ハ", "ﾊ",
-		// emoji, which some collations take for nothing, or for one and the same
+		// emoji, some of which a collation may take for nothing or for one
+		// another
 		"😀", "😁", "❤", "❤\ufe0f", "👍", "👍🏽", "�", "??",
 	} {
 		ids = append(ids, stem+suffix)
@@ -111,11 +120,12 @@ func mergeableIDs() []string {
 	} {
 		ids = append(ids, prefix+stem)
 	}
-	last := stem[:len(stem)-1] // the stem is what these patterns match
+	last := stem[:len(stem)-1] // the patterns below match the stem
 	ids = append(ids, last+"_", last+"?", last+"*", last+"%", last+"[a-z]", last+`\s`,
 		"{"+stem+"}", "'"+stem+"'", `"`+stem+`"`)
 	for _, letter := range []string{"x", "é", "😀"} {
-		for _, size := range []int{64, 255, 300} { // characters, of one, two and four bytes
+		// These are numbers of characters, which have one, two or four bytes.
+		for _, size := range []int{64, 255, 300} {
 			long := stem + strings.Repeat(letter, size-len(stem)-1)
 			ids = append(ids, long+"1", long+"2")
 		}

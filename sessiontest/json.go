@@ -11,8 +11,9 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// equalJSON reports whether a and b are the same JSON value. White space, escapes and the order of members do not
-// matter. Numbers are equal in value, however they are written, and are not rounded to compare them.
+// equalJSON reports whether a and b are the same JSON value. White space,
+// escapes and the order of members do not matter. Numbers are compared by their
+// exact value, however they are written.
 func equalJSON(a, b []byte) bool {
 	if bytes.Equal(a, b) { // saves much time: most stores keep items as they are
 		return true
@@ -64,14 +65,14 @@ func object(name, value string) encsession.Item {
 	return slices.Concat([]byte("{"), quotedName, []byte(":"), quotedValue, []byte("}"))
 }
 
-// advice returns what to add to the message that an item has come back as got,
-// if no member of it is there any more.
+// advice returns a text for the message that an item has come back as got. It
+// is empty if any member of the item is still there.
 func advice(got, want []byte) string {
 	var found, members map[string]json.RawMessage
 	if got == nil || json.Unmarshal(want, &members) != nil || len(members) == 0 {
 		return ""
 	}
-	_ = json.Unmarshal(got, &found) // what is no object has no members
+	_ = json.Unmarshal(got, &found) // if got is not an object, it has no members
 	for name := range members {
 		if _, ok := found[name]; ok {
 			return ""

@@ -18,7 +18,7 @@ var listed = check{
 		if len(held) == 0 {
 			t.Fatal("the store refuses all session IDs")
 		}
-		stem := held[0].id[:len(held[0].id)-1] // which all of them hold, but for a few
+		stem := held[0].id[:len(held[0].id)-1] // all but a few of them contain it
 		popped, cleared := t.fresh(), t.fresh()
 		for _, s := range []handle{popped, cleared} {
 			s.add(numbered(1, 1)...)
@@ -48,7 +48,8 @@ var listed = check{
 			t.Error("the listing has a session that nobody has written to")
 		}
 		for id := range found {
-			if strings.Contains(strings.ToLower(id), stem) { // others are of other tests
+			// Sessions without the stem belong to other tests.
+			if strings.Contains(strings.ToLower(id), stem) {
 				t.Errorf("the listing has the session ID %.80q, which is not that of a session with items", id)
 			}
 		}
@@ -71,7 +72,7 @@ var listedDuringUse = check{
 			s.add(n[0])
 			mine[s.id] = s
 		}
-		for range 2 { // the second time after one that was left early
+		for range 2 { // the second time follows a listing that was left early
 			seen := 0
 			for id := range t.listedIDs() {
 				if s, ok := mine[id]; ok {
@@ -120,8 +121,8 @@ func (t *tester) needsSessions() {
 	}
 }
 
-// listedIDs goes through the IDs that the store lists, and ends the check if there
-// is an error.
+// listedIDs goes through the IDs that the store lists. It ends the check if
+// there is an error.
 func (t *tester) listedIDs() func(yield func(id string) bool) {
 	return func(yield func(string) bool) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)

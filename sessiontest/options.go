@@ -8,8 +8,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// Option gives Run a function that some checks need. A nil function is no
-// function.
+// Option gives [Run] a function that some checks need. A nil function counts as
+// none.
 type Option func(*options)
 
 type options struct {
@@ -18,29 +18,30 @@ type options struct {
 	sessions func(ctx context.Context) iter.Seq2[encsession.SessionInfo, error]
 }
 
-// WithReopen checks that items survive: reopen closes the store and opens it
-// again, as a program does that ends and is started again. From then on the
-// function that Run was given opens sessions of the new store. Handles that it
-// returned before are not used any more.
+// WithReopen checks that items survive a restart. The function reopen closes
+// the store and opens it again, like a program that ends and is started again.
+// From then on, the function that [Run] was given opens sessions of the new
+// store. Handles that it returned before are not used any more.
 func WithReopen(reopen func(t *testing.T)) Option {
 	return func(o *options) { o.reopen = reopen }
 }
 
-// WithSessions checks how the store lists its sessions. Other sessions may lie
-// there too. A session whose items have all been popped may be listed or not; a
-// session that has been cleared must not be.
+// WithSessions checks how the store lists its sessions. The store may hold
+// other sessions too. If all items of a session have been popped, it may be
+// listed or not. If it has been cleared, it must not be listed.
 func WithSessions(sessions func(ctx context.Context) iter.Seq2[encsession.SessionInfo, error]) Option {
 	return func(o *options) { o.sessions = sessions }
 }
 
-// WithExpiry checks the store's own expiry. The store that Run works with must
-// have one, longer than the checks take. Expire moves time on, for the store and
-// its server, until all sessions that hold items have expired.
+// WithExpiry checks the store's own expiry. The store that [Run] works with
+// must have one, longer than the checks take. The function expire moves time
+// on, for the store and its server, until all sessions that hold items have
+// expired.
 func WithExpiry(expire func(t *testing.T)) Option {
 	return func(o *options) { o.expire = expire }
 }
 
-// subject returns what the options give to the checks of t.
+// subject returns the functions of the options for the checks of t.
 func (o options) subject(t *testing.T) subject {
 	s := subject{sessions: o.sessions}
 	if o.reopen != nil {

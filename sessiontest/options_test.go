@@ -14,7 +14,7 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// brokenPlaces break one rule each of what an option is for.
+// brokenPlaces break one rule of an option each.
 var brokenPlaces = []struct {
 	name   string
 	breaks func(m *memory, s *subject)
@@ -159,7 +159,7 @@ func listsTwice(_ *memory, s *subject) {
 
 func leavesOneOut(_ *memory, s *subject) {
 	s.lists(func(ids []string) []string {
-		if len(ids) > 20 { // the check of listed-during-use has fewer
+		if len(ids) > 20 { // the check listed-during-use has fewer
 			return ids[1:]
 		}
 		return ids
@@ -241,8 +241,8 @@ func hidesCancelled(_ *memory, s *subject) {
 	}
 }
 
-// keepsExpired gives the handles what their sessions held when they expired, for
-// as long as nothing was added since.
+// keepsExpired gives each handle the items that its session held when it
+// expired, until something is added.
 func keepsExpired(m *memory, s *subject, change func(h *hooked, expired func() []encsession.Item)) {
 	var kept map[string][]encsession.Item
 	expire := s.expire

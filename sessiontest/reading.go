@@ -17,7 +17,7 @@ var sessionIDs = check{
 			}
 		}
 		for _, id := range mergeableIDs() {
-			want(t.session(id)) // even where the store cannot hold it
+			want(t.session(id)) // even if the store cannot hold it
 		}
 		s := t.fresh()
 		want(s)
@@ -79,7 +79,8 @@ var emptySession = check{
 	rule: "A session without items gives no items and no error, from GetItems, PopItem and ClearSession alike.",
 	harm: "Every new conversation begins with an error.",
 	run: func(t *tester) {
-		// Once as a session that nobody has written to yet, once as one that has been cleared.
+		// First nobody has written to the session yet; then it has been
+		// cleared.
 		s := t.fresh()
 		for range 2 {
 			s.wantNewest(0)

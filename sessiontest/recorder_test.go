@@ -9,17 +9,20 @@ import (
 	"testing/synctest"
 )
 
-// recorder is a testing.TB that records what a check says instead of failing.
+// recorder is a testing.TB that records the messages of a check instead of
+// failing.
 type recorder struct {
-	testing.TB // for what is not overridden, such as Context
+	testing.TB // for the methods that are not overridden, such as Context
 
 	mu              sync.Mutex
 	failed, skipped bool
 	log             []string
 }
 
-// record runs a check and returns what it said. It runs it in a bubble of testing/synctest, where sleeping takes no
-// time, and ends only when all other goroutines wait: what sleeps between reading and writing is overtaken for sure.
+// record runs a check and returns a recorder with its messages. It runs the
+// check in a bubble of testing/synctest. There, sleeping takes no time, and
+// ends only when all other goroutines wait. So a method that sleeps between
+// reading and writing is overtaken for sure.
 func record(t *testing.T, c check, open func() subject) *recorder {
 	t.Helper()
 	r := &recorder{}
@@ -27,7 +30,7 @@ func record(t *testing.T, c check, open func() subject) *recorder {
 		r.TB = t
 		done := make(chan struct{})
 		go func() {
-			defer close(done) // Goexit, too, comes here
+			defer close(done) // also after a Goexit
 			c.start(r, open())
 		}()
 		<-done

@@ -15,8 +15,9 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// These checks compare what goes to edit as JSON, since a store may have changed
-// white space. They take batches of any size that Rewriter allows.
+// These checks compare the items that go to edit as JSON, because a store may
+// have changed white space. They accept batches of any size that Rewriter
+// allows.
 
 var rewriteUnsupported = check{
 	name: "rewrite-unsupported",
@@ -57,7 +58,8 @@ var rewriteOrder = check{
 		}
 		s.want(all...)
 
-		// What an edit removes or replaces moves none of the items to come.
+		// If an edit removes or replaces an item, none of the later items
+		// moves.
 		var seen batches
 		var want []encsession.Item
 		changed := 0
@@ -105,7 +107,8 @@ var rewriteAdded = check{
 		seen.want(s, old)
 		s.want(append(slices.Clone(old), added[:used]...)...)
 
-		// They may take the place of an item that edit has seen, and pops.
+		// Added items may take the places of items that edit has seen and that
+		// were popped.
 		s.clear()
 		s.add(old...)
 		seen = batches{}
@@ -132,7 +135,7 @@ var rewriteGone = check{
 		old, new := numbered(1, 20), numbered(101, 120)
 		for _, c := range []struct {
 			gone func()
-			left []int // the indices of what is left
+			left []int // the indices of the items that are left
 		}{
 			{func() { other.wantPop(old[19]) }, indices(0, 18)},
 			{func() { s.wantPop(old[19]); other.wantPop(old[18]); s.wantPop(old[17]) }, indices(0, 16)},
@@ -158,7 +161,7 @@ var rewriteGone = check{
 				return swap(stored)
 			}))
 			s.want(newLeft...)
-			// Edit may still see what is gone, or not.
+			// Edit may or may not see items that are gone.
 			found := slices.DeleteFunc(seen.items(), func(item encsession.Item) bool {
 				return contains(old, item) && !contains(oldLeft, item)
 			})
@@ -166,12 +169,14 @@ var rewriteGone = check{
 			s.wantEqual("what goes to edit, but for what is gone", found, oldLeft)
 		}
 
-		// What is added to a session that edit has cleared is not what edit saw.
+		// Items that are added after edit has cleared the session are not those
+		// that edit saw.
 		s.clear()
 		s.add(old...)
 		cleared := false
 		s.rewrite(0, 1, func(stored []encsession.Item) ([]encsession.Item, bool) {
-			if cleared { // a store without row IDs may take the new items for those that were here
+			// A store without row IDs may take the new items for the old ones.
+			if cleared {
 				return nil, true
 			}
 			cleared = true
@@ -202,7 +207,7 @@ var rewriteFirst = check{
 	},
 }
 
-// The limits of a batch, but for the first.
+// These are the limits of a batch other than the first.
 const (
 	maxBatchItems = 1_000
 	maxBatchBytes = 1 << 20
@@ -226,7 +231,7 @@ var rewriteBatches = check{
 			i := len(all)
 			var seen batches
 			s.rewrite(len(all), 1, seen.of(editing(func(item encsession.Item) encsession.Item {
-				if i--; i < 0 || i%3 == 0 { // seen says so if there are too many
+				if i--; i < 0 || i%3 == 0 { // if there are too many, seen says so
 					return nil
 				}
 				return object("new", string(all[i][:30]))
@@ -248,7 +253,8 @@ var rewriteBatches = check{
 	},
 }
 
-// manyItems returns items for two batches and more that only their number ends.
+// manyItems returns small items for more than two batches: only their number
+// ends a batch.
 var manyItems = sync.OnceValue(func() (items []encsession.Item) {
 	for i := range 2_100 {
 		items = append(items, object("number", fmt.Sprintf("%030d", i)))
@@ -256,8 +262,8 @@ var manyItems = sync.OnceValue(func() (items []encsession.Item) {
 	return items
 })
 
-// largeItems returns items that come to more than two batches by their size: the
-// batches double up to 8, and 7 of the items have 1 MiB.
+// largeItems returns large items for more than two batches: their size ends a
+// batch. The batches double up to 8 items, and 7 items have 1 MiB together.
 var largeItems = sync.OnceValue(func() (items []encsession.Item) {
 	rest := strings.Repeat("x", maxBatchBytes/7)
 	for i := range 15 {
@@ -324,7 +330,8 @@ var rewriteKeepsTime = check{
 		n := numbered(0, 9)
 		s.add(n[1], n[2])
 		s.add(n[3])
-		time.Sleep(1_100 * time.Millisecond) // the time of a store may have whole seconds
+		// The store may keep times in whole seconds.
+		time.Sleep(1_100 * time.Millisecond)
 		s.add(n[4])
 		s.exchange(2, n[1], n[7], n[2], n[8])
 		s.want(n[7], n[8], n[3], n[4])
@@ -466,7 +473,8 @@ var rewriteRows = check{
 		s := t.freshRewriter()
 		other := s.again()
 		for _, to := range []encsession.Item{n[8], nil} {
-			// put returns these items, of which the nil ones are where yes was.
+			// put returns these items, with the value of to in the place of
+			// each nil one. If to is nil too, it leaves them out.
 			put := func(items ...encsession.Item) []encsession.Item {
 				for i := range items {
 					if items[i] == nil {
@@ -492,9 +500,10 @@ var rewriteRows = check{
 				s.want(want...)
 			}
 
-			// Edit changes only the newest item, which is yes. Want has the outcomes
-			// by the count. The second one is that of a store without row IDs: it
-			// may take the nearest equal item below for the row.
+			// Edit changes only the newest item, which is yes. The element of
+			// want at index n is the outcome if n items were changed. The
+			// second outcome is that of a store without row IDs: it may take
+			// the nearest equal item below for the row.
 			for _, c := range []struct {
 				stored    []encsession.Item
 				meanwhile func()
@@ -563,13 +572,13 @@ var rewriteAtomic = check{
 		s := t.freshRewriter()
 		s.add(slices.Repeat([]encsession.Item{item(0)}, size)...)
 		var mu sync.Mutex
-		ends := map[int]bool{} // how many items come before the end of a batch
+		ends := map[int]bool{} // how many items come before the end of each batch
 		rewriting := true
 		s.concurrently(func(writer int, s handle) error {
 			if writer > 0 {
 				for more := true; more; time.Sleep(time.Millisecond) {
 					mu.Lock()
-					more = rewriting // the last time, all is done
+					more = rewriting // everything is done the last time
 					mu.Unlock()
 					items, err := s.tryItems(0)
 					if err != nil {
@@ -756,7 +765,7 @@ var rewriteEmpty = check{
 	harm: "A pop of a new session fails, or an edit that looks at the newest item panics.",
 	run: func(t *tester) {
 		s := t.freshRewriter()
-		rewrite := func() { // which fails if edit is called with no items
+		rewrite := func() { // it fails if edit is called with no items
 			t.Helper()
 			for _, first := range []int{0, 1, 10} {
 				s.rewrite(0, first, leave)
@@ -806,7 +815,8 @@ var rewriteIsolated = check{
 		t.freshRewriter()
 		equal := object("the same", "in all sessions")
 		held := t.heldSessions()
-		// The second time the other way round: what is changed too early is seen, what is changed too late is not.
+		// The second round goes the other way. A change that comes too early is
+		// seen; one that comes too late is not.
 		for range 2 {
 			for _, s := range held {
 				s.clear()
@@ -863,13 +873,13 @@ var rewriteMix = check{
 		const rounds = 4
 		s := t.freshRewriter()
 		var found, want collection
-		// Every writer adds before it pops, so that no pop comes down to these.
+		// Every writer adds before it pops, so no pop reaches these items.
 		all := numbered(1, writers*rounds*2)
 		s.add(all...)
 		added := numbered(1_001, 1_000+writers*rounds*2)
 		s.concurrently(func(writer int, s handle) error {
 			for turn := (writer+1)*rounds - 1; turn >= writer*rounds; turn-- {
-				// The items of a turn are of no other.
+				// No other turn has the items of this one.
 				mine, new := all[2*turn:][:2], added[2*turn:][:2]
 				swapped := numbered(3_001+2*turn, 3_002+2*turn)
 				if err := s.tryAdd(new...); err != nil {
@@ -881,7 +891,7 @@ var rewriteMix = check{
 					return err
 				case changed == 3:
 					want.add(swapped[0], new[0], swapped[1])
-				case changed == 2: // another writer has popped it
+				case changed == 2: // another writer has popped the item
 					want.add(swapped[0], new[0], new[1])
 				default:
 					return fmt.Errorf("RewriteItems says that it changed %d items; want 2 or 3", changed)
@@ -916,8 +926,8 @@ func editing(f func(item encsession.Item) encsession.Item) edit {
 	}
 }
 
-// exchanging returns an edit that puts other items in the place of some. It is
-// given pairs of an item and the one that takes its place.
+// exchanging returns an edit that puts other items in the place of some. Its
+// arguments are pairs: an item, and the one that takes its place.
 func exchanging(oldNew ...encsession.Item) edit {
 	olds := make([]any, len(oldNew))
 	for i := 0; i < len(oldNew); i += 2 {
@@ -934,10 +944,9 @@ func exchanging(oldNew ...encsession.Item) edit {
 	})
 }
 
-// renewal is an edit that puts a new item in the place of each of those that the
-// session holds.
+// renewal is an edit that replaces each item of the session by a new one.
 type renewal struct {
-	items []encsession.Item // what the session then holds, oldest first
+	items []encsession.Item // the items of the session afterwards, oldest first
 	done  int               // how many of them are new
 }
 
@@ -953,10 +962,11 @@ func (r *renewal) renew(stored []encsession.Item) []encsession.Item {
 	return new
 }
 
-// batches are what has gone to an edit.
+// batches holds the batches that an edit has got.
 type batches struct{ all [][]encsession.Item }
 
-// of returns an edit that keeps a copy of its batch, and then is the given one.
+// of returns an edit that keeps a copy of its batch and then calls the given
+// edit.
 func (b *batches) of(edit edit) edit {
 	return func(stored []encsession.Item) ([]encsession.Item, bool) {
 		b.all = append(b.all, cloneAll(stored))
@@ -966,7 +976,7 @@ func (b *batches) of(edit edit) edit {
 
 func (b *batches) items() []encsession.Item { return slices.Concat(b.all...) }
 
-// want ends the check unless the batches have these items once each, from the
+// want ends the check unless the batches hold these items, once each, from the
 // last to the first.
 func (b *batches) want(s handle, oldestFirst []encsession.Item) {
 	s.t.Helper()

@@ -12,7 +12,7 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// editedBy has change stand between the real RewriteItems and edit.
+// editedBy puts change between the real RewriteItems and edit.
 func (s *hooked) editedBy(change func(stored []encsession.Item, edit edit) (new []encsession.Item, more bool)) {
 	rewrite := s.rewrite
 	s.rewrite = func(ctx context.Context, first int, edit edit) (int, error) {
@@ -20,8 +20,8 @@ func (s *hooked) editedBy(change func(stored []encsession.Item, edit edit) (new 
 	}
 }
 
-// removing returns the stored items, with nil for the first of them that has the
-// bytes of item.
+// removing returns the stored items, with nil in the place of the first one
+// that has the bytes of item.
 func removing(stored []encsession.Item, item encsession.Item) []encsession.Item {
 	new := slices.Clone(stored)
 	at := slices.IndexFunc(stored, func(other encsession.Item) bool { return bytes.Equal(other, item) })
@@ -31,24 +31,25 @@ func removing(stored []encsession.Item, item encsession.Item) []encsession.Item 
 	return new
 }
 
-// isChange reports whether new changes the item old.
+// isChange reports whether the item new differs from the item old.
 func isChange(old, new encsession.Item) bool { return new == nil || !bytes.Equal(old, new) }
 
 func isBad(item encsession.Item) bool { return item != nil && !json.Valid(item) }
 
-// pieces is a RewriteItems of which broken stores change a part. It goes through
-// a copy of the session.
+// pieces is a RewriteItems whose parts broken stores can change. It goes
+// through a copy of the session.
 type pieces struct {
 	s *hooked
 
-	items, bytes int // the limits of a batch but for the first
+	items, bytes int // the limits of a batch other than the first
 
-	// swap changes a batch, and returns how many items it has changed. Below is
-	// how many items lay below the newest of the batch at the start.
+	// swap changes a batch, and returns the number of items that it has
+	// changed. The parameter below is the number of items that lay below the
+	// newest item of the batch at the start.
 	swap func(ctx context.Context, below int, stored, new []encsession.Item, edit edit) int
 }
 
-// inPieces sets RewriteItems to go through the session in pieces.
+// inPieces makes RewriteItems go through the session in pieces.
 func (s *hooked) inPieces(change func(p *pieces)) {
 	p := &pieces{
 		s:     s,
@@ -104,22 +105,23 @@ func (p *pieces) size(left []encsession.Item) int {
 	return most
 }
 
-// near is how a store without row IDs may find a row again: the nearest equal item
-// at its place or below.
+// near finds a row again as a store without row IDs may do it: it takes the
+// nearest equal item at the row's place or below.
 func near(at, was int, item, old []byte) bool { return at <= was && bytes.Equal(item, old) }
 
-// swapAt puts new items in the place of those that match the stored ones, in one
-// step. A place is how many items lie below.
+// swapAt puts new items in the place of those that match the stored ones, in
+// one step. The place of an item is the number of items below it.
 func (s *hooked) swapAt(ctx context.Context, below int, stored, new []encsession.Item,
 	match func(at, was int, item, old []byte) bool,
 ) int {
 	const batch = 1_000
-	left := -1 // how many items the pass has still to see
+	left := -1 // the number of items that the pass has not seen yet
 	taken := make([]bool, len(stored))
 	changed, _ := s.MemorySession.RewriteItems(ctx, batch, func(current []encsession.Item) ([]encsession.Item, bool) {
 		if left < 0 {
 			left = len(current)
-			if left == batch || len(slices.Concat(current...)) >= maxBatchBytes { // these need not be all
+			// There may be more items than these.
+			if left == batch || len(slices.Concat(current...)) >= maxBatchBytes {
 				items, _ := s.MemorySession.GetItems(ctx, 0)
 				left = len(items)
 			}
@@ -142,8 +144,8 @@ func (s *hooked) swapAt(ctx context.Context, below int, stored, new []encsession
 	return changed
 }
 
-// swapEqual puts new items in the place of the newest ones that are equal to the
-// stored ones.
+// swapEqual puts new items in the place of the newest items that are equal to
+// the stored ones.
 func (s *hooked) swapEqual(ctx context.Context, _ int, stored, new []encsession.Item, _ edit) int {
 	swaps := map[string][]encsession.Item{}
 	for i := range stored {
@@ -201,7 +203,8 @@ func handsOutFour(s *hooked) {
 	}
 }
 
-// handsOutAdded goes through what edit has added once the rest is done.
+// handsOutAdded also goes through the items that edit has added, once the rest
+// is done.
 func handsOutAdded(s *hooked) {
 	rewrite := s.rewrite
 	s.rewrite = func(ctx context.Context, first int, edit edit) (int, error) {
@@ -294,7 +297,7 @@ func countsLeft(s *hooked) {
 	}
 }
 
-// moves sets RewriteItems to put some new items at the end.
+// moves makes RewriteItems put some new items at the end.
 func (s *hooked) moves(isMoved func(old encsession.Item) bool) {
 	rewrite := s.rewrite
 	s.rewrite = func(ctx context.Context, first int, edit edit) (int, error) {
@@ -454,11 +457,13 @@ func comparesByCollation(s *hooked) {
 func changesOneByOne(s *hooked) {
 	s.inPieces(func(p *pieces) {
 		p.swap = func(ctx context.Context, below int, stored, new []encsession.Item, _ edit) (changed int) {
-			if len(stored) > 100 { // takes too long
+			if len(stored) > 100 { // that would take too long
 				return s.swapAt(ctx, below, stored, new, near)
 			}
 			removed := 0
-			for i := len(stored) - 1; i >= 0; i-- { // from the oldest, which moves the others down if it is removed
+			// It begins with the oldest item. If that is removed, the others
+			// move down.
+			for i := len(stored) - 1; i >= 0; i-- {
 				changed += s.swapAt(ctx, below-i-removed, stored[i:i+1], new[i:i+1], near)
 				if new[i] == nil {
 					removed++
@@ -472,7 +477,7 @@ func changesOneByOne(s *hooked) {
 
 func holdsLock(s *hooked) { s.locked(true) }
 
-// locked has all methods hold one lock, RewriteItems if it is to.
+// locked has all methods hold one lock, and RewriteItems too if it is told to.
 func (s *hooked) locked(rewriteToo bool) {
 	hooks := *s
 	lock := func(ctx context.Context) error {
@@ -662,7 +667,7 @@ func cannotRewriteUnderLoad(s *hooked) {
 	}
 }
 
-// rewritesInCopy writes all items back that are there at the end. Only one call
+// rewritesInCopy writes back all items that are there at the end. Only one call
 // does so at a time.
 func rewritesInCopy(s *hooked) {
 	rewrite := s.rewrite

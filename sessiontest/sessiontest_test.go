@@ -17,10 +17,14 @@ import (
 
 // memory is a store in memory: one MemorySession for each session ID.
 type memory struct {
-	steps sync.Mutex // for broken methods that take several steps, and are not to be broken by that too
+	// steps is held by broken methods that take several steps, so that the
+	// steps do not break them further.
+	steps sync.Mutex
 	turn  sync.Mutex // see inTurn
 
-	times sync.Map // when items were added, for those broken by time
+	// times holds the time of each added item, for handles that are broken by
+	// time.
+	times sync.Map
 
 	mu       sync.Mutex
 	sessions map[string]*encsession.MemorySession
@@ -37,8 +41,10 @@ func (m *memory) session(id string) *encsession.MemorySession {
 	return m.sessions[id]
 }
 
-// inTurn waits until no other method works in turn, for broken ones that others overtake, but not one another. The
-// caller must call what it returns. It waits by sleeping, as to wait for a mutex would stop time; see record.
+// inTurn waits until no other method works in turn. It is for broken methods
+// that other methods may overtake, but that may not overtake one another. The
+// caller must call the function that it returns. It waits by sleeping, because
+// waiting for a mutex would stop time; see record.
 func (m *memory) inTurn() (done func()) {
 	for !m.turn.TryLock() {
 		overtaken()
@@ -46,7 +52,7 @@ func (m *memory) inTurn() (done func()) {
 	return m.turn.Unlock
 }
 
-// subject returns the store for a check, with all options. Change is called for
+// subject returns the store for a check, with all options. It calls change for
 // each handle.
 func (m *memory) subject(change func(*hooked)) subject {
 	return subject{
@@ -95,7 +101,7 @@ func (m *memory) each(f func(id string, s *encsession.MemorySession) error) erro
 	return nil
 }
 
-// fourMethods hides what a session can do beyond the interface.
+// fourMethods hides the abilities of a session beyond the interface.
 type fourMethods struct{ encsession.Session }
 
 var outerKey, innerKey = encsession.GenerateKey(), encsession.GenerateKey()
@@ -111,12 +117,12 @@ func encrypt(t testing.TB, store encsession.Session, key string) *encsession.Enc
 
 func TestRun(t *testing.T) {
 	store := newMemory()
-	for range 2 { // twice over one store: the suite must not stumble over what it left there
+	for range 2 { // the suite must work over a store in which it has left items
 		Run(t, func(_ *testing.T, id string) encsession.Session { return store.session(id) })
 	}
 }
 
-// cannotRewrite is over a store that is no Rewriter.
+// cannotRewrite is like a decorator over a store that is not a Rewriter.
 type cannotRewrite struct{ encsession.Session }
 
 func (cannotRewrite) RewriteItems(context.Context, int, edit) (int, error) {
@@ -157,7 +163,8 @@ func TestRunWithoutOptionsSkipsTheirChecks(t *testing.T) {
 	require.Equal(t, []string{"reopened", "listed", "listed-during-use", "listed-cancelled", "expired"}, skipped)
 }
 
-// TestRunGivesOptionsToTheirChecks gives Run all options, each of which is used.
+// TestRunGivesOptionsToTheirChecks gives Run all options. Each of them must be
+// used.
 func TestRunGivesOptionsToTheirChecks(t *testing.T) {
 	store := newMemory()
 	memory := store.subject(func(*hooked) {})
@@ -174,7 +181,7 @@ func TestRunGivesOptionsToTheirChecks(t *testing.T) {
 	require.Equal(t, map[string]bool{"reopen": true, "expire": true, "sessions": true}, used)
 }
 
-// TestStoreThatKeepsNoMemberIsTold is about stores that keep a text, or decode
+// TestStoreThatKeepsNoMemberIsTold has stores that keep a text, or decode items
 // into a struct.
 func TestStoreThatKeepsNoMemberIsTold(t *testing.T) {
 	for name, kept := range map[string]string{
@@ -199,7 +206,7 @@ func TestStoreThatKeepsNoMemberIsTold(t *testing.T) {
 	require.NotContains(t, r.String(), "must keep the whole JSON object")
 }
 
-// encryptedStores are decorators round a store in memory.
+// encryptedStores are decorators over a store in memory.
 var encryptedStores = map[string]func(t testing.TB, store encsession.Session) encsession.Session{
 	"EncryptedSession": func(t testing.TB, store encsession.Session) encsession.Session {
 		return encrypt(t, store, outerKey)
@@ -260,7 +267,7 @@ func TestChecksSayWhatTheyAreFor(t *testing.T) {
 	}
 }
 
-// stuck is a session whose AddItems takes as long as it is allowed to.
+// stuck is a session whose AddItems takes as long as its context allows.
 type stuck struct{ encsession.Session }
 
 func (stuck) AddItems(ctx context.Context, _ ...encsession.Item) error {

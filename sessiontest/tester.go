@@ -14,15 +14,16 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// patience is after what time the context of a single call is done, so that a store which waits in vain fails its
-// check. One that ignores its context hangs until go test runs out of time itself.
+// patience is the time after which the context of a single call is done, so
+// that a store which waits in vain fails its check. A store that ignores its
+// context hangs until go test itself runs out of time.
 const patience = 30 * time.Second
 
-// subject is the store or decorator that a check is for. What an option gives is
-// nil without that option.
+// subject is the store or decorator that a check is for. The function of an
+// option is nil if the option is not given.
 type subject struct {
-	// open returns a handle on a session, and one on the session in the store
-	// underneath, which is nil but in RunEncrypted.
+	// open returns a handle on a session. In RunEncrypted it also returns one
+	// on the session in the store underneath; elsewhere that is nil.
 	open func(sessionID string) (session, store encsession.Session)
 
 	reopen   func()
@@ -30,7 +31,7 @@ type subject struct {
 	sessions func(context.Context) iter.Seq2[encsession.SessionInfo, error]
 }
 
-// tester is what a check works with: a testing.TB that can open sessions.
+// tester is the testing.TB of a check, which can also open sessions.
 type tester struct {
 	testing.TB
 	subject
@@ -48,8 +49,8 @@ func (t *tester) session(id string) handle {
 	return handle{t: t, id: id, Session: session, store: store}
 }
 
-// freshRewriter opens a session that nobody has used yet, and skips the check if
-// it is no Rewriter, or one over a store that is none.
+// freshRewriter opens a session that nobody has used yet. It skips the check if
+// the session is not a Rewriter, or is one over a store that is not.
 func (t *tester) freshRewriter() handle {
 	t.Helper()
 	if probe := t.fresh(); !probe.isRewriter() {
@@ -58,8 +59,9 @@ func (t *tester) freshRewriter() handle {
 	return t.fresh()
 }
 
-// together calls f n times at once, each time with a number of its own, and waits for all. The calls return their
-// errors, as only the goroutine of a check may end it.
+// together calls f n times at once, each time with a number of its own, and
+// waits for all calls. The calls return their errors, because only the
+// goroutine of a check may end it.
 func (t *tester) together(n int, f func(i int) error) {
 	t.Helper()
 	start := make(chan struct{})
@@ -80,12 +82,13 @@ func (t *tester) together(n int, f func(i int) error) {
 	}
 }
 
-// handle is a handle on a session under test. The methods that begin with try call the store and return its error;
-// the others end the check where there is one.
+// handle is a handle on a session under test. The methods that begin with try
+// call the store and return its error. The others end the check if there is an
+// error.
 type handle struct {
 	encsession.Session
 	t     *tester
-	id    string             // what the session was opened with
+	id    string             // the ID with which it was opened
 	store encsession.Session // underneath, in RunEncrypted
 }
 
@@ -98,7 +101,8 @@ func (h handle) raw() handle { return handle{t: h.t, id: h.id, Session: h.store}
 func (h handle) tryAdd(items ...encsession.Item) error {
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
-	return h.AddItems(ctx, slices.Clone(items)...) // what becomes of arguments is for one check alone to see
+	// Only the check input-copied passes its own slice to the store.
+	return h.AddItems(ctx, slices.Clone(items)...)
 }
 
 func (h handle) add(items ...encsession.Item) {
@@ -155,7 +159,8 @@ func (h handle) isRewriter() bool {
 	return !errors.Is(err, errors.ErrUnsupported)
 }
 
-// tryRewrite calls edit only with items. A batch without any fails the check.
+// tryRewrite calls edit only with items. A batch without any items fails the
+// check.
 func (h handle) tryRewrite(first int, edit edit) (int, error) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
@@ -169,7 +174,8 @@ func (h handle) tryRewrite(first int, edit edit) (int, error) {
 		})
 }
 
-// rewrite rewrites items, and ends the check unless as many change as wanted.
+// rewrite rewrites items. It ends the check unless the wanted number of items
+// change.
 func (h handle) rewrite(want, first int, edit edit) {
 	h.t.Helper()
 	changed, err := h.tryRewrite(first, edit)
@@ -180,7 +186,7 @@ func (h handle) rewrite(want, first int, edit edit) {
 }
 
 // exchange puts other items in the place of some; see exchanging. It ends the
-// check unless as many items change as wanted.
+// check unless the wanted number of items change.
 func (h handle) exchange(want int, oldNew ...encsession.Item) {
 	h.t.Helper()
 	h.rewrite(want, 1, exchanging(oldNew...))
@@ -199,7 +205,8 @@ func (h handle) want(want ...encsession.Item) {
 	h.wantNewest(0, want...)
 }
 
-// wantNewest ends the check unless these are the newest items that GetItems returns.
+// wantNewest ends the check unless GetItems with this limit returns these
+// items.
 func (h handle) wantNewest(limit int, want ...encsession.Item) {
 	h.t.Helper()
 	h.wantEqual(fmt.Sprintf("GetItems with limit %d", limit), h.items(limit), want)
@@ -228,7 +235,8 @@ func (h handle) wantEqual(what string, got, want []encsession.Item) {
 	}
 }
 
-// numbered returns items that differ by their number, in order of their text too, from the first number to the last.
+// numbered returns items with the numbers from first to last. The order of
+// their texts is that of their numbers.
 func numbered(first, last int) []encsession.Item {
 	var items []encsession.Item
 	for n := first; n <= last; n++ {

@@ -8,14 +8,17 @@ import (
 	"strings"
 )
 
-// secret is a text that is found again in many a disguise.
+// secret is a text that is found again in many disguises.
 type secret struct {
-	text   string
-	traces map[string]string // what to look for, in lower case, by the name of the disguise
+	text string
+	// traces are the texts to look for, in lower case, by the name of the
+	// disguise.
+	traces map[string]string
 }
 
 func newSecret() secret {
-	text := random() + "?~" + strings.ToUpper(random()) // punctuation that the two alphabets of base64 differ in
+	// The two alphabets of base64 differ for this punctuation.
+	text := random() + "?~" + strings.ToUpper(random())
 	b := []byte(text)
 	var escaped strings.Builder
 	for _, c := range b {
@@ -42,13 +45,15 @@ func newSecret() secret {
 	return secret{text: text, traces: traces}
 }
 
-// inBase64 returns the digits that stand for b alone where some bytes come before it and others behind it.
+// inBase64 returns the base64 digits that depend on b alone. The parameter
+// before is the number of bytes in front of b; other bytes follow it.
 func inBase64(encoding *base64.Encoding, b []byte, before int) string {
 	digits := encoding.EncodeToString(append(make([]byte, before), b...))
 	return digits[(before*8+5)/6 : (before+len(b))*8/6]
 }
 
-// findIn returns the name of the disguise in which the secret is in the text. Case does not matter.
+// findIn returns the name of the disguise in which the text holds the secret.
+// Case does not matter.
 func (s secret) findIn(text string) (disguise string, found bool) {
 	text = strings.ToLower(text)
 	for disguise, trace := range s.traces {

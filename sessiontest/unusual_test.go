@@ -13,7 +13,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// unusualStores do what the interface allows, and most stores do not do.
+// unusualStores behave in ways that the interface allows and that most stores
+// do not use.
 var unusualStores = map[string]func(s *hooked){
 	"writes JSON in its own way": func(s *hooked) {
 		add, rewrite := s.add, s.rewrite
@@ -39,7 +40,8 @@ var unusualStores = map[string]func(s *hooked){
 	},
 }
 
-// rewritten returns the items with their members in order and each on a line of its own.
+// rewritten returns the items with their members in order, and each member on a
+// line of its own.
 func rewritten(items []encsession.Item) []encsession.Item {
 	items = slices.Clone(items)
 	for i, item := range items {

@@ -15,9 +15,10 @@ import (
 //
 //	go test -run '^$' -bench . -benchtime 2s
 //
-// and, for the servers, with the variables that backends names. The metric x-driver is the time that the store
-// takes, divided by that of the bare driver which executes the same inserts and selects on the same tables, in
-// turns.
+// and, for the servers, with the variables that backends names. The metric
+// x-driver is the time of the store divided by the time of the bare driver. The
+// driver executes the same inserts and selects on the same tables, in turns
+// with the store.
 
 // onEachBench runs a benchmark on each backend.
 func onEachBench(b *testing.B, f func(b *testing.B, f *fixture)) {
@@ -26,7 +27,8 @@ func onEachBench(b *testing.B, f func(b *testing.B, f *fixture)) {
 	}
 }
 
-// benchItems returns items of some 500 bytes, the size of a short message in an envelope.
+// benchItems returns items of some 500 bytes, the size of a short message in an
+// envelope.
 func benchItems(n int) []Item {
 	items := make([]Item, n)
 	for i := range items {
@@ -35,8 +37,8 @@ func benchItems(n int) []Item {
 	return items
 }
 
-// compare measures the store against the bare driver, in turns, so that both see the same tables and the same
-// machine.
+// compare measures the store against the bare driver, in turns, so that both
+// see the same tables and the same machine.
 func compare(b *testing.B, store, bare func()) {
 	var storeTime, bareTime time.Duration
 	for b.Loop() {
@@ -66,7 +68,8 @@ func BenchmarkAdd(b *testing.B) {
 	}
 }
 
-// bareDB returns a pool for the bare driver. On SQLite it has the pragmas in its DSN that the store sets by itself.
+// bareDB returns a pool for the bare driver. On SQLite its DSN has the pragmas
+// that the store sets by itself.
 func (f *fixture) bareDB(b *testing.B) *sql.DB {
 	dsn := f.dsnText
 	switch f.driver {
@@ -131,7 +134,8 @@ func (f *fixture) bareGet(b *testing.B, db *sql.DB, limit int) (items []Item) {
 	return items
 }
 
-// BenchmarkLongHistory reads the newest 50 of 100,000 items, and of 100. The metric x-short is the quotient.
+// BenchmarkLongHistory reads the newest 50 of 100,000 items, and of 100. The
+// metric x-short is the quotient.
 func BenchmarkLongHistory(b *testing.B) {
 	onEachBench(b, func(b *testing.B, f *fixture) {
 		items := benchItems(1000)
@@ -140,7 +144,8 @@ func BenchmarkLongHistory(b *testing.B) {
 		}
 		add(b, f.Session("short"), items[:100]...)
 		if f.dialect == PostgreSQL {
-			f.exec(b, "VACUUM ANALYZE {messages}") // as the server does by itself, a minute after such a load
+			// The server does this by itself, a minute after such a load.
+			f.exec(b, "VACUUM ANALYZE {messages}")
 		}
 		get := func(id string) (took time.Duration) {
 			start := time.Now()
@@ -174,9 +179,11 @@ func BenchmarkPop(b *testing.B) {
 	})
 }
 
-// BenchmarkRewrite replaces and removes each item of a session of 10,000 items, and of one of 100,000. The metric x-10k is the
-// quotient, which is 10 if the time depends on nothing but the number. Beside it another client adds to the same session and
-// to another one; the metric longest-ms is the longest that one of its calls took.
+// BenchmarkRewrite replaces and removes each item of a session of 10,000 items,
+// and of one of 100,000. The metric x-10k is the quotient. It is 10 if the time
+// depends on nothing but the number of items. Meanwhile another client adds to
+// the same session and to another one. The metric longest-ms is the time of the
+// longest of its calls.
 func BenchmarkRewrite(b *testing.B) {
 	for name, new := range map[string]Item{"replace": Item(`{"n": 0, "content": "` + strings.Repeat("y", 378) + `"}`), "remove": nil} {
 		b.Run(name, func(b *testing.B) {
@@ -196,7 +203,9 @@ func BenchmarkRewrite(b *testing.B) {
 							add(b, s, items...)
 						}
 						if f.dialect == PostgreSQL {
-							f.exec(b, "VACUUM ANALYZE {messages}") // as the server does by itself, a minute after such a load
+							// The server does this by itself, a minute after
+							// such a load.
+							f.exec(b, "VACUUM ANALYZE {messages}")
 						}
 						done, ended := make(chan struct{}), make(chan time.Duration)
 						go func() { ended <- longestAdd(b, done, other.Session(s.SessionID()), other.Session("another")) }()
@@ -224,7 +233,8 @@ func BenchmarkRewrite(b *testing.B) {
 	}
 }
 
-// longestAdd adds to sessions in turns until done is closed, and returns how long the longest call took.
+// longestAdd adds to sessions in turns until done is closed. It returns the
+// time of the longest call.
 func longestAdd(b *testing.B, done <-chan struct{}, sessions ...*Session) (longest time.Duration) {
 	for {
 		for _, s := range sessions {
@@ -242,8 +252,8 @@ func longestAdd(b *testing.B, done <-chan struct{}, sessions ...*Session) (longe
 	}
 }
 
-// BenchmarkRewritePop pops by PopItem, and by a pass that ends after its first item, in turns. The metric x-pop is the
-// quotient.
+// BenchmarkRewritePop pops by PopItem, and by a pass that ends after its first
+// item, in turns. The metric x-pop is the quotient.
 func BenchmarkRewritePop(b *testing.B) {
 	onEachBench(b, func(b *testing.B, f *fixture) {
 		s := f.Session("s")
@@ -267,8 +277,8 @@ func BenchmarkRewritePop(b *testing.B) {
 	})
 }
 
-// growth are the numbers of items that are set beside each other, a tenth of
-// them under -short, with which CI runs every benchmark once.
+// growth returns the numbers of items that a benchmark compares. Under -short
+// they are a tenth of that: CI runs every benchmark once in that mode.
 func growth() []int {
 	if testing.Short() {
 		return []int{1_000, 10_000}

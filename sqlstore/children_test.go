@@ -16,7 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// childEnv makes the test binary a child process, which does what the variable says instead of running tests.
+// childEnv makes the test binary a child process. The child does the work that
+// the variable names instead of running tests.
 const childEnv = "ENCSESSION_SQLSTORE_CHILD"
 
 func TestMain(m *testing.M) {
@@ -41,7 +42,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// child returns a command that runs the test binary as a child on the same database and tables.
+// child returns a command that runs the test binary as a child on the same
+// database and tables.
 func (f *fixture) child(t testing.TB, what, sessionID string, number int) *exec.Cmd {
 	binary, err := os.Executable()
 	require.NoError(t, err)
@@ -53,7 +55,7 @@ func (f *fixture) child(t testing.TB, what, sessionID string, number int) *exec.
 	return cmd
 }
 
-// childSession opens the database in the child, as the README shows it.
+// childSession opens the database in the child as the README shows it.
 func childSession(args []string) (*Session, int, error) {
 	dialect, _ := strconv.Atoi(args[2])
 	number, _ := strconv.Atoi(args[6])
@@ -68,7 +70,8 @@ func childSession(args []string) (*Session, int, error) {
 	return store.Session(args[5]), number, store.CreateTables(context.Background())
 }
 
-// childMix adds 120 times and pops 80 times, in turns, and prints what it has added and popped.
+// childMix adds 120 times and pops 80 times, in turns. It prints the items that
+// it has added and popped.
 func childMix(args []string) error {
 	s, number, err := childSession(args)
 	if err != nil {
@@ -95,8 +98,8 @@ func childMix(args []string) error {
 	return out.Flush()
 }
 
-// childWrite adds batches until it is killed, or its standard input ends, and prints the number of each batch
-// when it has been added.
+// childWrite adds batches until it is killed or its standard input ends. It
+// prints the number of each batch that it has added.
 func childWrite(args []string) error {
 	s, _, err := childSession(args)
 	if err != nil {
@@ -114,7 +117,8 @@ func childWrite(args []string) error {
 	}
 }
 
-// crashBatch returns a batch of 1 to 400 items, each with the number of the batch and of the item.
+// crashBatch returns a batch of 1 to 400 items, each with the number of the
+// batch and of the item.
 func crashBatch(n int) []Item {
 	items := make([]Item, 1+n*151%400)
 	for i := range items {

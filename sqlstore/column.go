@@ -6,15 +6,17 @@ import (
 	"unicode/utf8"
 )
 
-// column says which text a column can hold. What does not fit must not reach the database, as not every database
-// refuses it: MySQL outside its strict mode cuts it off, and PostgreSQL cuts off spaces at the end.
+// column describes the text that a column can hold. Text that does not fit must
+// not reach the database, because not every database refuses it. MySQL outside
+// its strict mode cuts it off, and PostgreSQL cuts off spaces at the end.
 type column struct {
-	maxChars, maxBytes int64           // 0 where there is no limit
-	holds              func(rune) bool // nil where the column holds every character
-	charset            string          // for the error where holds says no
+	maxChars, maxBytes int64           // 0 if there is no limit
+	holds              func(rune) bool // nil if the column holds every character
+	charset            string          // for the error if holds returns false
 }
 
-// check returns an error that says why the column cannot hold the text, and does not quote it.
+// check returns an error if the column cannot hold the text. The error says
+// why, and does not quote the text.
 func (c column) check(text string) error {
 	if !utf8.ValidString(text) {
 		return errors.New("it is not valid UTF-8")

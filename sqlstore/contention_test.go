@@ -15,8 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestContention has four processes open one new file at once, on a default configuration, and each add 120 times
-// and pop 80 times: no error reaches them, nothing is lost and nothing is there twice.
+// TestContention has four processes open one new database at once, with a
+// default configuration. Each of them adds 120 times and pops 80 times. No call
+// fails, and no item is lost or there twice.
 func TestContention(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, tablesOf{name: "made by the children", ddl: []string{}})
@@ -48,7 +49,8 @@ func TestContention(t *testing.T) {
 	})
 }
 
-// TestEveryConnection looks at connections which the pool has just opened: each waits for locks and is in WAL mode.
+// TestEveryConnection looks at connections that the pool has just opened. Each
+// waits for locks and is in WAL mode.
 func TestEveryConnection(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -72,7 +74,7 @@ func TestEveryConnection(t *testing.T) {
 	}, SQLite)
 }
 
-// TestLongerBusyTimeoutIsKept finds the timeout that the caller has set.
+// TestLongerBusyTimeoutIsKept sets a longer timeout than the store would.
 func TestLongerBusyTimeoutIsKept(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -83,8 +85,8 @@ func TestLongerBusyTimeoutIsKept(t *testing.T) {
 	}, SQLite)
 }
 
-// TestOrderUnderConcurrency has writers add batches to one session: each batch stays together and in order, and the
-// batches of one writer keep their order.
+// TestOrderUnderConcurrency has writers add batches to one session. Each batch
+// stays together and in order, and the batches of one writer keep their order.
 func TestOrderUnderConcurrency(t *testing.T) {
 	const writers, batches, size = 6, 12, 7
 	onEach(t, func(t *testing.T, b backend) {
@@ -106,7 +108,7 @@ func TestOrderUnderConcurrency(t *testing.T) {
 			items, err := f.Session("shared").GetItems(t.Context(), 0)
 			require.NoError(t, err)
 			require.Len(t, items, writers*batches*size)
-			next := map[int]int{} // by writer: its next batch
+			next := map[int]int{} // the next batch of each writer
 			for batch := range slices.Chunk(items, size) {
 				first := number(t, batch[0])
 				require.Equal(t, texts(numbered(first, first+size-1)), texts(batch))
@@ -118,8 +120,9 @@ func TestOrderUnderConcurrency(t *testing.T) {
 	})
 }
 
-// TestContextEndsWaiting cancels calls that wait for another client's transaction: they change nothing, and leave
-// nothing behind on their connection.
+// TestContextEndsWaiting cancels calls that wait for another client's
+// transaction. They change nothing, and leave nothing behind on their
+// connection.
 func TestContextEndsWaiting(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -145,7 +148,8 @@ func TestContextEndsWaiting(t *testing.T) {
 			go func() { result <- call(ctx) }()
 			require.Eventually(t, func() bool { return f.db.Stats().InUse == 2 }, 10*time.Second, time.Millisecond)
 			cancel()
-			_, err = other.ExecContext(t.Context(), "ROLLBACK") // mattn/go-sqlite3 does not end the wait by itself
+			// mattn/go-sqlite3 does not end the wait by itself.
+			_, err = other.ExecContext(t.Context(), "ROLLBACK")
 			require.NoError(t, err)
 			require.NoError(t, other.Close())
 			require.ErrorIs(t, <-result, context.Canceled, name)
@@ -156,8 +160,8 @@ func TestContextEndsWaiting(t *testing.T) {
 	})
 }
 
-// TestCancelledInMemory ends calls at many moments: a database in memory must outlive them, as it is lost with its
-// connection.
+// TestCancelledInMemory ends calls at many moments. A database in memory must
+// outlive them, because it would be lost with its connection.
 func TestCancelledInMemory(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		db := b.open(t, ":memory:")
@@ -169,7 +173,7 @@ func TestCancelledInMemory(t *testing.T) {
 		want := numbered(1, 1)
 		add(t, s, want...)
 		batch := numbered(2, 2000)
-		cancelled := 0 // calls, of 60
+		cancelled := 0 // of 60 calls
 		for range 60 {
 			ctx, cancel := context.WithTimeout(t.Context(), rand.N(10*time.Millisecond))
 			if err := s.AddItems(ctx, batch...); err == nil {

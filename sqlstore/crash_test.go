@@ -12,8 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestKilledWriter kills a process that adds batches, at a random moment, 50 times: what it has told of is
-// there, and no batch is there in part.
+// TestKilledWriter kills a process that adds batches, at a random moment, 25
+// times. Every batch that the process has reported is there, and no batch is
+// there in part.
 func TestKilledWriter(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -28,16 +29,17 @@ func TestKilledWriter(t *testing.T) {
 			if b.dialect == SQLite {
 				require.Equal(t, []string{"ok"}, f.strings(t, "PRAGMA integrity_check"))
 			}
-			f.exec(t, "DELETE FROM {messages}") // so that the check of the file stays short
+			// The check of the file stays short without them.
+			f.exec(t, "DELETE FROM {messages}")
 		}
 		t.Logf("%d batches, %d of them committed but not yet acknowledged", batches, unacknowledged)
 	})
 }
 
-// writeUntilKilled returns how many batches the child has told of.
+// writeUntilKilled returns how many batches the child has reported.
 func writeUntilKilled(t *testing.T, f *fixture, sessionID string) (acknowledged int) {
 	child := f.child(t, "write", sessionID, 0)
-	stdin, err := child.StdinPipe() // ends with this process, and the child with it
+	stdin, err := child.StdinPipe() // when this process ends, so do stdin and the child
 	require.NoError(t, err)
 	defer stdin.Close()
 	stdout, err := child.StdoutPipe()
@@ -69,7 +71,8 @@ func killAfterALine(t *testing.T, child *exec.Cmd) {
 	_ = child.Wait() // killed, or done before
 }
 
-// wholeBatches returns how many batches of the child the session holds, and fails if one is not whole.
+// wholeBatches returns how many batches of the child the session holds. It
+// fails if one is not whole.
 func wholeBatches(t *testing.T, s *Session) int {
 	items, err := s.GetItems(t.Context(), 0)
 	require.NoError(t, err)

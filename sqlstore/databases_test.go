@@ -30,20 +30,23 @@ type backend struct {
 	dsnEnv  string // the environment variable that names a server; empty for SQLite
 }
 
-// backends are what every test of a store runs on. The file for cgo adds one.
+// backends are the databases and drivers that every test of a store runs on.
+// The file for cgo adds one.
 var backends = []backend{
 	{name: "modernc", dialect: SQLite, driver: "sqlite"},
 	{name: "postgres", dialect: PostgreSQL, driver: "pgx", dsnEnv: "ENCSESSION_POSTGRES_DSN"},
 	{name: "mysql", dialect: MySQL, driver: "mysql", dsnEnv: "ENCSESSION_MYSQL_DSN"},
 }
 
-// moreBackends are what the conformance suite runs on too: what differs from a backend in what the suite looks at.
+// moreBackends are used by the conformance suite alone. They differ from a
+// backend in things that the suite looks at.
 var moreBackends = []backend{
 	{name: "postgres18", dialect: PostgreSQL, driver: "pgx", dsnEnv: "ENCSESSION_POSTGRES18_DSN"},
 	{name: "pgbouncer", dialect: PostgreSQL, driver: "pgx", dsnEnv: "ENCSESSION_PGBOUNCER_DSN"},
 }
 
-// onEach runs a test on each backend of these dialects, or on all.
+// onEach runs a test on each backend of these dialects, or on all if none is
+// given.
 func onEach(t *testing.T, f func(t *testing.T, b backend), dialects ...Dialect) {
 	onEachOf(t, backends, f, dialects...)
 }
@@ -96,7 +99,8 @@ func (b backend) open(t testing.TB, dsn string) *sql.DB {
 	return db
 }
 
-// fixture is a store with tables of its own, which are dropped when the test ends.
+// fixture is a store with tables of its own, which are dropped when the test
+// ends.
 type fixture struct {
 	backend
 	dsnText  string
@@ -106,8 +110,9 @@ type fixture struct {
 	*Store
 }
 
-// tablesOf says who makes the tables of a fixture: CreateTables where ddl is empty, or else Python, or somebody
-// else. In ddl, the names are those of tables.fill.
+// tablesOf says who makes the tables of a fixture. If ddl is nil, CreateTables
+// does. Otherwise ddl has the statements of Python or of somebody else, with
+// the names of tables.fill.
 type tablesOf struct {
 	name string
 	ddl  []string
@@ -115,7 +120,7 @@ type tablesOf struct {
 
 var ours = tablesOf{name: "ours"}
 
-// newFixture makes a store.
+// newFixture makes a store on a database of the backend.
 func newFixture(t testing.TB, b backend, by tablesOf) *fixture {
 	dsn := b.dsn(t)
 	f := newFixtureAt(t, b, dsn, by)

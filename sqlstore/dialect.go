@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Dialect is the kind of database that a Store works on.
+// Dialect is the kind of database that a [Store] works on.
 type Dialect int
 
 // The dialects.
@@ -31,110 +31,132 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
 
-// database is what differs between the databases. Every SQL text may hold the names of tables.fill.
+// database holds the differences between the databases. Every SQL text may
+// contain the names of tables.fill.
 type database interface {
-	// quote returns an identifier as it stands in a statement.
+	// quote returns an identifier as it is written in a statement.
 	quote(identifier string) string
 
-	// placeholders turns the question marks of a statement into this database's placeholders.
+	// placeholders turns the question marks of a statement into this database's
+	// placeholders.
 	placeholders(query string) string
 
-	// bytes returns an expression for the bytes of a text column, to be compared without the column's
-	// collation.
+	// bytes returns an expression for the bytes of a text column. It is
+	// compared without the column's collation.
 	bytes(column string) string
 
-	// isText returns a condition that is true where a column holds text, which is the only thing that an ID can be. Found
-	// tables may hold NULL, and in SQLite values of any type.
+	// isText returns a condition that is true if a column holds text, the only
+	// thing that an ID can be. Found tables may hold NULL, and in SQLite values
+	// of any type.
 	isText(column string) string
 
-	// checked returns a condition, with AND before it, that makes an error of the
-	// statement if the connection would change text on its way. Nothing else can be
-	// sure of every connection of a pool. It is empty if no connection can.
+	// checked returns a condition, with AND before it. It makes the statement
+	// fail if the connection would change text on its way. Only a check within
+	// the statement covers every connection of a pool. The condition is empty
+	// if no connection can change text.
 	checked() string
 
-	// upsert returns the statement that inserts a row into {sessions}, or else sets updated_at of the row
-	// there. To the end of the transaction it keeps other writers of the session waiting.
+	// upsert returns the statement that inserts a row into {sessions}, or sets
+	// updated_at if the row exists. It keeps other writers of the session
+	// waiting until the transaction ends.
 	upsert() string
 
-	// lock returns a statement that keeps other writers of the session waiting without changing anything, or
-	// nothing where begin does that already.
+	// lock returns a statement that keeps other writers of the session waiting
+	// without changing anything. It is empty if begin keeps them waiting
+	// already.
 	lock() string
 
-	// begin returns the statements that begin a transaction that writes.
+	// begin returns the statements that begin a write transaction.
 	begin() []string
 
 	// prepare makes a connection that comes from the pool ready for use.
 	prepare(ctx context.Context, conn *sql.Conn) error
 
-	// isClean reports whether a connection on which ROLLBACK has failed has no transaction open.
+	// isClean reports whether the connection has no transaction open after a
+	// ROLLBACK on it has failed.
 	isClean(ctx context.Context, conn *sql.Conn) bool
 
-	// inspect finds out how the tables were made. It returns a missingTable for a table that is not there.
+	// inspect finds out how the tables were made. It returns a missingTable if
+	// a table does not exist.
 	inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, error)
 
-	// create makes the tables that are missing, in a transaction where the database can.
+	// create creates the missing tables, in a transaction if the database can
+	// do that.
 	create(ctx context.Context, conn *sql.Conn, t tables) error
 
-	// attempts returns how often a call may be tried at most that gets this error: 1
-	// if trying again does not help, more if the error is about other clients or
-	// mends itself. The transaction has been or can be rolled back.
+	// attempts returns how many times, at most, a call that gets this error may
+	// be tried. It is 1 if another attempt does not help. It is more if the
+	// error is about other clients, or if it mends itself. The transaction has
+	// been or can be rolled back.
 	attempts(err error) int
 
-	// refuse returns an error that wraps errors.ErrUnsupported, and says which
-	// parameter helps, if err means that the connection cannot work as it is. Else
-	// it returns nil.
+	// refuse returns an error if err means that the connection cannot work as
+	// it is. Its error wraps errors.ErrUnsupported and says which parameter
+	// helps. Otherwise refuse returns nil.
 	refuse(err error) error
 }
 
-// layout is how found tables were made, as far as it matters here.
+// layout describes how found tables were made, as far as it matters here.
 type layout struct {
-	ids         []column // session_id of both tables
-	data        column   // message_data
-	newestFirst string   // the ORDER BY terms that give messages as Python orders them, backwards
-	ahead       string   // a condition for the newest message: a new one, with the default time, would sort before it; empty if time does not matter
-	values      bool     // whether only VALUES can be inserted with all lengths of text, and not what a SELECT gives
-	times       string   // two expressions for the times of a session, in microseconds since 1970
-	parts       []part   // the messages of a session, newest first
-	keepTime    string   // what must stand in SET so that an UPDATE leaves created_at alone
+	ids  []column // session_id of both tables
+	data column   // message_data
+	// newestFirst holds the ORDER BY terms for messages in Python's order,
+	// newest first.
+	newestFirst string
+	// ahead is a condition on the newest message: a new message with the
+	// default time would sort before it. It is empty if time does not matter.
+	ahead string
+	// values is true if texts must be inserted by VALUES alone, since a SELECT
+	// may limit their length.
+	values bool
+	// times holds two expressions for the times of a session, in microseconds
+	// since 1970.
+	times string
+	// parts are the messages of a session, newest first.
+	parts []part
+	// keepTime is a text that an UPDATE must have after SET, so that it leaves
+	// created_at alone.
+	keepTime string
 }
 
-// part is a part of the messages of a session. Messages without a time, which
-// found tables may hold, are a part by themselves: comparing NULL to anything
-// gives nothing.
+// part is a part of the messages of a session. Found tables may hold messages
+// without a time. Those are a part by themselves, because comparing anything to
+// NULL gives NULL.
 type part struct {
-	hint        string // which index to read them through, if the database must be told
+	hint        string // the index to read through, if the database must be told
 	before      string // a statement to execute before a query on this part, if any
-	after       string // and one that undoes it
+	after       string // the statement that undoes before
 	where       string // the condition for this part
 	newestFirst string // its ORDER BY terms
-	byID        bool   // whether these are the id alone
-	created     string // an expression for created_at that behind takes
+	byID        bool   // whether that is the id alone
+	created     string // an expression for created_at, whose value behind takes
 	behind      func(created any, id int64) (condition string, args []any)
 }
 
-// byID orders a part by the id.
+// byID returns a part that is ordered by the id.
 func byID(where string) part {
 	return part{where: where, newestFirst: "id DESC", byID: true, created: "NULL", behind: func(_ any, id int64) (string, []any) {
 		return " AND id < ?", []any{id}
 	}}
 }
 
-// byTime orders a part by time, then id. What created gives is a parameter that
-// the database compares to created_at, in the form of an expression for it.
+// byTime returns a part that is ordered by time, then id. created is an
+// expression for created_at. parameter is an expression with a question mark
+// for a value of created; the database compares it to created_at.
 func byTime(where, created, parameter string) part {
 	return part{where: where, newestFirst: "created_at DESC, id DESC", created: created, behind: func(created any, id int64) (string, []any) {
 		return " AND (created_at, id) < (" + parameter + ", ?)", []any{created, id}
 	}}
 }
 
-// missingTable is the error for a table that is not there.
+// missingTable is the error for a table that does not exist.
 type missingTable string
 
 func (name missingTable) Error() string {
 	return fmt.Sprintf("no table %s: call CreateTables, or check which database is open", string(name))
 }
 
-// missingColumn is the error for a column that is not there.
+// missingColumn is the error for a column that does not exist.
 type missingColumn struct{ table, column string }
 
 func (c missingColumn) Error() string {
@@ -143,8 +165,9 @@ func (c missingColumn) Error() string {
 
 func (missingColumn) Unwrap() error { return errors.ErrUnsupported }
 
-// sessionTimes returns the expressions for the times of a session. expression gives
-// one for a column, or NULL if it has no times or is missing.
+// sessionTimes returns the expressions for the times of a session. The function
+// expression returns the one for a column. It returns NULL if the column is
+// missing or holds no times.
 func sessionTimes(expression func(column string) (string, error)) (string, error) {
 	var times []string
 	for _, column := range []string{"created_at", "updated_at"} {
@@ -157,7 +180,7 @@ func sessionTimes(expression func(column string) (string, error)) (string, error
 	return strings.Join(times, ", "), nil
 }
 
-// unfitID is the error for messages whose IDs are no integers.
+// unfitID is the error for messages whose IDs are not integers.
 func unfitID(table, typ string) error {
 	return fmt.Errorf("column id of table %s has type %s: it must be the primary key, and an integer: %w", table, typ, errors.ErrUnsupported)
 }

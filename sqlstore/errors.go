@@ -9,12 +9,15 @@ import (
 	"time"
 )
 
-// errTaken means that rows which a transaction has read were gone when it wanted to change them: a client that does
-// not lock the session, such as one in Python, was faster. The transaction is rolled back and tried again.
+// errTaken means that rows which a transaction had read were gone when it
+// wanted to change them. A client that does not lock the session, such as one
+// in Python, was faster, or a trigger or a rule kept the rows. The transaction
+// is rolled back and tried again.
 var errTaken = errors.New("another client keeps changing the session, or a trigger or a rule keeps its rows")
 
-// withContext makes sure that errors.Is finds the error of the context, where that is why the driver stopped. A driver
-// may notice that a deadline is over before the context does.
+// withContext makes sure that errors.Is finds the error of the context if the
+// driver stopped because of it. A driver may notice that a deadline is over
+// before the context does.
 func withContext(ctx context.Context, err error) error {
 	cause := ctx.Err()
 	if deadline, ok := ctx.Deadline(); cause == nil && ok && !time.Now().Before(deadline) {
@@ -26,20 +29,23 @@ func withContext(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", cause, err)
 }
 
-// attempts returns how often a call may be tried at most that gets an error. If
-// it is more than 1, the call has changed nothing.
+// attempts returns how many times, at most, a call that gets an error may be
+// tried. If that is more than 1, the call has changed nothing.
 func attempts(d database, err error) int {
-	// A driver returns ErrBadConn for a connection that broke before anything was sent: one that lay in the
-	// pool while the server was restarted, say.
+	// A driver returns ErrBadConn for a connection that broke before anything
+	// was sent. An example is one that lay in the pool while the server was
+	// restarted.
 	if errors.Is(err, errTaken) || errors.Is(err, driver.ErrBadConn) {
 		return maxAttempts
 	}
 	return d.attempts(err)
 }
 
-// intField returns the integer in an exported field of an error in err's chain. The drivers of MySQL and
-// mattn/go-sqlite3 give their error codes in a field, not by a method that an interface could name. Importing
-// those drivers would force them on every user, and the text of an error is no promise, but an exported field is.
+// intField returns the integer in an exported field of an error in err's chain.
+// The drivers of MySQL and mattn/go-sqlite3 give their error codes in a field,
+// and an interface can only name methods. Importing those drivers would force
+// them on every user. The text of an error is no promise, but an exported field
+// is.
 func intField(err error, name string) (int, bool) {
 	for ; err != nil; err = errors.Unwrap(err) {
 		v := reflect.Indirect(reflect.ValueOf(err))

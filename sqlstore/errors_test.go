@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// calls makes every call that uses the database, and returns the errors by the name of the method.
+// calls makes every call that uses the database. It returns the errors by the
+// name of the method.
 func calls(ctx context.Context, store *Store, s *Session) map[string]error {
 	errs := map[string]error{"CreateTables": store.CreateTables(ctx)}
 	_, errs["GetItems"] = s.GetItems(ctx, 0)
@@ -62,7 +63,8 @@ func TestMissingTables(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, tablesOf{ddl: []string{}})
 		check := func(table string) {
-			// CreateTables, which calls calls too, would make the tables.
+			// The function calls would also call CreateTables, which makes the
+			// tables.
 			errs := map[string]error{}
 			s := f.Session("s")
 			_, errs["GetItems"] = s.GetItems(t.Context(), 0)
@@ -138,7 +140,7 @@ func TestReadOnlyFile(t *testing.T) {
 		}
 		requireItems(t, store.Session("s"), numbered(1, 2)...)
 
-		// One that was never switched to WAL mode, and has no tables.
+		// This file was never switched to WAL mode, and has no tables.
 		path := filepath.Join(t.TempDir(), "rollback.db")
 		_, err = b.open(t, path).Exec("CREATE TABLE x (y)")
 		require.NoError(t, err)
@@ -184,7 +186,7 @@ func TestFullDisk(t *testing.T) {
 	}, SQLite)
 }
 
-// TestPasswordIsNotInErrors cannot reach its servers.
+// TestPasswordIsNotInErrors uses servers that cannot be reached.
 func TestPasswordIsNotInErrors(t *testing.T) {
 	for _, b := range backends {
 		dsn := map[Dialect]string{
@@ -203,7 +205,8 @@ func TestPasswordIsNotInErrors(t *testing.T) {
 	}
 }
 
-// TestAttempts recognises errors as the drivers give them, wrapped too.
+// TestAttempts recognises errors as the drivers give them, even if they are
+// wrapped.
 func TestAttempts(t *testing.T) {
 	for _, test := range []struct {
 		database database
@@ -242,7 +245,8 @@ func TestAttempts(t *testing.T) {
 
 type sqliteError struct{ code int }
 
-// typedSQLiteError gives its code in a type of its own, as ncruces/go-sqlite3 does.
+// typedSQLiteError gives its code in a type of its own, as ncruces/go-sqlite3
+// does.
 type typedSQLiteError struct{ code sqliteCodeType }
 
 type sqliteCodeType uint8
@@ -253,7 +257,8 @@ func (e typedSQLiteError) Code() sqliteCodeType { return e.code }
 func (sqliteError) Error() string { return "error" }
 func (e sqliteError) Code() int   { return e.code }
 
-// TestLockedFile has another connection hold the lock of the file for longer than the store waits at a time.
+// TestLockedFile checks that the error of a locked file, as the driver gives
+// it, is one after which a call is tried again.
 func TestLockedFile(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)

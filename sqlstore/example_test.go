@@ -17,7 +17,8 @@ import (
 	"github.com/encsession/encsession/sqlstore"
 )
 
-// A conversation in a SQLite file. No parameters are needed in the DSN.
+// This example keeps a conversation in a SQLite file. The DSN needs no
+// parameters.
 func Example() {
 	ctx := context.Background()
 	folder, err := os.MkdirTemp("", "sqlstore")
@@ -66,7 +67,7 @@ func Example() {
 	// the session returns  {"role":"user","content":"My passport is XZ4839201."}
 }
 
-// A PostgreSQL database, through pgx.
+// This example uses a PostgreSQL database through pgx.
 func ExampleNew_postgreSQL() {
 	db, err := sql.Open("pgx", os.Getenv("DATABASE_URL"))
 	if err != nil {
@@ -93,7 +94,8 @@ func openPostgreSQL(ctx context.Context, db *sql.DB, key encsession.Key, session
 		encsession.WithObserver(encsession.LogDrops(slog.Default())))
 }
 
-// Going through all sessions, to bring each under the current key.
+// This example goes through all sessions and brings each one under the current
+// key.
 func ExampleStore_Sessions() {
 	ctx := context.Background()
 	store := newStore()
@@ -129,7 +131,8 @@ func ExampleStore_Sessions() {
 	// user-456 1
 }
 
-// Tables of other names, for instance to keep two applications apart in one database.
+// This example gives the tables other names. That can keep two applications
+// apart in one database.
 func ExampleWithTables() {
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
@@ -150,7 +153,7 @@ func ExampleWithTables() {
 	// sqlstore: New: option 0: table name "messages; DROP TABLE users" is not an identifier
 }
 
-// An item replaced in its place, and another one removed.
+// This example replaces one item in its place, and removes another one.
 func ExampleSession_RewriteItems() {
 	ctx := context.Background()
 	session := newStore().Session("user-123")

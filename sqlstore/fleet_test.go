@@ -16,10 +16,10 @@ import (
 	"github.com/encsession/encsession/fleet"
 )
 
-// BenchmarkFleet audits and rekeys many sessions, while another client adds to a
-// session of its own. It reports the sessions per second, the highest heap in
-// MiB, and the longest call of that client in ms. ENCSESSION_FLEET names another
-// number of sessions, and of items in each, as in 1000000x2.
+// BenchmarkFleet audits and rekeys many sessions, while another client adds to
+// a session of its own. It reports the sessions per second, the highest heap in
+// MiB, and the longest call of that client in ms. ENCSESSION_FLEET names
+// another number of sessions, and of items in each, as in 1000000x2.
 func BenchmarkFleet(b *testing.B) {
 	sessions, items := 2_000, 20
 	if testing.Short() {
@@ -84,7 +84,8 @@ func fillFleet(b *testing.B, f *fixture, key encsession.Key, sessions, items int
 		}
 	}
 	if f.dialect == PostgreSQL {
-		f.exec(b, "VACUUM ANALYZE {messages}") // as the server does by itself, a minute after such a load
+		// The server does this by itself, a minute after such a load.
+		f.exec(b, "VACUUM ANALYZE {messages}")
 		f.exec(b, "VACUUM ANALYZE {sessions}")
 	}
 }

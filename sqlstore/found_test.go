@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Tables that others have made in SQLite, where a column may hold anything.
+// These tables were made by others in SQLite, where a column may hold anything.
 
 func sqliteTables(sessionID, data string) tablesOf {
 	return tablesOf{name: sessionID + " and " + data, ddl: []string{
@@ -20,7 +20,8 @@ func sqliteTables(sessionID, data string) tablesOf {
 	}}
 }
 
-// TestColumnsThatDoNotKeepText would make the IDs 7 and 007 one, and 1.0 and 1, were it not refused.
+// TestColumnsThatDoNotKeepText has columns that would make the IDs 7 and 007
+// one, and the items 1.0 and 1. They are refused.
 func TestColumnsThatDoNotKeepText(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, typ := range []string{"STRING", "UUID", "NUMERIC", "DATETIME", "JSON", "INTEGER", "REAL", "CHARINT", "POINT"} {
@@ -44,7 +45,8 @@ func TestColumnsThatDoNotKeepText(t *testing.T) {
 	}, SQLite)
 }
 
-// TestSessionsThatAreNoText has what Session can never name: Sessions passes over it, and comes to an end.
+// TestSessionsThatAreNoText has IDs that no Session can have. Sessions passes
+// over them, and comes to an end.
 func TestSessionsThatAreNoText(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, sqliteTables("TEXT", "TEXT"))
@@ -59,7 +61,8 @@ func TestSessionsThatAreNoText(t *testing.T) {
 	}, SQLite)
 }
 
-// TestLongTableNames has names of which the indexes' names must be cut, and differ even so.
+// TestLongTableNames has table names that are so long that the names of their
+// indexes must be cut. The cut names still differ.
 func TestLongTableNames(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -80,7 +83,8 @@ func TestLongTableNames(t *testing.T) {
 	})
 }
 
-// TestAutocommitOff would go on reading what it has seen first.
+// TestAutocommitOff has connections that would keep reading the state that they
+// saw first. They are refused.
 func TestAutocommitOff(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -96,7 +100,8 @@ func TestAutocommitOff(t *testing.T) {
 	}, MySQL)
 }
 
-// TestADeadlineThatTheDriverSeesFirst is still the deadline of the context.
+// TestADeadlineThatTheDriverSeesFirst checks that errors.Is still finds the
+// deadline of the context.
 func TestADeadlineThatTheDriverSeesFirst(t *testing.T) {
 	timeout := errors.New("i/o timeout")
 	late := lateContext{t.Context()}
@@ -107,12 +112,15 @@ func TestADeadlineThatTheDriverSeesFirst(t *testing.T) {
 	require.NoError(t, withContext(late, nil))
 }
 
-// lateContext is over its deadline and does not know it yet.
+// lateContext is a context whose deadline is over, but which does not know it
+// yet.
 type lateContext struct{ context.Context }
 
 func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
 
-// TestAdvancedSQLiteSession finds the tables of that class of Python, and tables of the user's own that reference messages.
+// TestAdvancedSQLiteSession has tables of the user's own that reference
+// messages, which are accepted. Then it has the tables of that Python class,
+// which are refused.
 func TestAdvancedSQLiteSession(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, bySQLiteSession)
@@ -134,16 +142,18 @@ func TestAdvancedSQLiteSession(t *testing.T) {
 	}, SQLite)
 }
 
-// byFormerSQLiteSession are the tables as SQLiteSession made them before 0.6.4. Later versions leave the index as it is.
+// byFormerSQLiteSession has the tables as SQLiteSession made them before 0.6.4.
+// Later versions leave the index as it is.
 var byFormerSQLiteSession = withCollation(bySQLiteSession, "(session_id, id)", "(session_id, created_at)")
 
-// TestFilesOfFormerSDKs are ordered by ID, as every version of SQLiteSession does since.
+// TestFilesOfFormerSDKs checks that these files are ordered by ID, as every
+// version of SQLiteSession has ordered them since.
 func TestFilesOfFormerSDKs(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, byFormerSQLiteSession)
 		s := f.Session("s")
 		add(t, s, numbered(1, 2)...)
-		f.exec(t, "UPDATE {messages} SET created_at = '2037-01-01 00:00:00' WHERE id = 1") // the clock was set back
+		f.exec(t, "UPDATE {messages} SET created_at = '2037-01-01 00:00:00' WHERE id = 1") // as if the clock had been set back
 		add(t, s, numbered(3, 3)...)
 		requireItems(t, s, numbered(1, 3)...)
 		items, _ := passed(t, s, 1)
@@ -153,7 +163,8 @@ func TestFilesOfFormerSDKs(t *testing.T) {
 	}, SQLite)
 }
 
-// TestIDsThatAreNoIntegers would hide sessions, and errors would quote them.
+// TestIDsThatAreNoIntegers has IDs that would hide sessions, and that errors
+// would quote. They are refused.
 func TestIDsThatAreNoIntegers(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, typ := range map[Dialect][]string{

@@ -7,15 +7,15 @@ import (
 	"math"
 )
 
-// reservedIDs are what must be left behind the highest ID of a SQLite table for
-// new rows to come behind the others: after the last of all, SQLite takes any ID
-// that is free, or none.
+// reservedIDs is the number of IDs that must be left behind the highest ID of a
+// SQLite table, so that new rows come behind the others. After the last ID of
+// all, SQLite takes any ID that is free, or none.
 const reservedIDs = maxBatchRows
 
-// insert adds items behind those that the session holds. Their created_at is the
-// column's default. Only if the newest message is ahead of that, as its client has
-// another time zone or a clock ahead of this one, its time is copied, within the
-// database.
+// insert adds items behind those that the session holds. Their created_at is
+// the column's default. The newest message may be ahead of that, because its
+// client has another time zone or a clock ahead of this one. Only then does the
+// statement copy the time of that message, within the database.
 func (t transaction) insert(ctx context.Context, texts []string) error {
 	args := make([]any, 0, 2*len(texts))
 	for _, text := range texts {
@@ -50,9 +50,9 @@ func (t transaction) insert(ctx context.Context, texts []string) error {
 	return err
 }
 
-// fits returns the condition that an item with the default time sorts behind the
-// newest message. Its parameters are those of {same ID}. It is empty if the order
-// is that of the IDs alone.
+// fits returns the condition that an item with the default time sorts behind
+// the newest message. Its parameters are those of {same ID}. It is empty if
+// messages are ordered by id alone.
 func (l layout) fits() string {
 	if l.ahead == "" {
 		return ""
@@ -72,7 +72,9 @@ func (t transaction) insertAtNewest(ctx context.Context, texts []string, values 
 		return t.exec(ctx, query+"item.*, newest.created_at FROM ("+values+") AS item, (SELECT created_at "+newest+") AS newest",
 			append(args, t.sessionID, t.sessionID)...)
 	}
-	for _, text := range texts { // one by one: a UNION would give them a type, which may have a length
+	// They are inserted one by one: a UNION would give them a type, which may
+	// have a length.
+	for _, text := range texts {
 		n, err := t.exec(ctx, query+"?, ?, created_at "+newest, t.sessionID, text, t.sessionID, t.sessionID)
 		if err != nil {
 			return 0, err
@@ -82,7 +84,7 @@ func (t transaction) insertAtNewest(ctx context.Context, texts []string, values 
 	return inserted, nil
 }
 
-// outOfIDs returns an error if the table is at its last ID.
+// outOfIDs returns an error if the table has no IDs left for new rows.
 func (t transaction) outOfIDs(ctx context.Context) error {
 	var last int64
 	err := t.QueryRowContext(ctx, t.tables.fill("SELECT COALESCE(MAX(id), 0) FROM {messages}")).Scan(&last)

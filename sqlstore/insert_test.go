@@ -16,7 +16,7 @@ func (f *fixture) in(t testing.TB, parameter string) *Store {
 	return store
 }
 
-// TestZonesKeepTheOrder adds in turns from clients of which one is hours behind.
+// TestZonesKeepTheOrder adds in turns from clients in zones hours apart.
 func TestZonesKeepTheOrder(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		parameter := map[Dialect]string{PostgreSQL: "timezone=%s", MySQL: "time_zone=%%27%s%%27"}[b.dialect]
@@ -45,7 +45,8 @@ func TestZonesKeepTheOrder(t *testing.T) {
 	}, PostgreSQL, MySQL)
 }
 
-// TestTimesAreTheDefaultUnlessTheNewestIsAhead looks at the times that a default in UTC gives to a client elsewhere.
+// TestTimesAreTheDefaultUnlessTheNewestIsAhead has a default in UTC, and a
+// client in another zone.
 func TestTimesAreTheDefaultUnlessTheNewestIsAhead(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, withCollation(bySQLAlchemyOnPostgres, "DEFAULT CURRENT_TIMESTAMP", "DEFAULT (clock_timestamp() AT TIME ZONE 'utc')"))
@@ -57,7 +58,8 @@ func TestTimesAreTheDefaultUnlessTheNewestIsAhead(t *testing.T) {
 	}, PostgreSQL)
 }
 
-// TestItemsComeBehindTimesAhead finds a message whose time has not come yet, or that has none.
+// TestItemsComeBehindTimesAhead has a newest message whose time has not come
+// yet, or that has no time.
 func TestItemsComeBehindTimesAhead(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range append(append([]tablesOf{ours}, madeByPython[b.dialect]...), nullable(b)...) {
@@ -88,7 +90,8 @@ func TestItemsComeBehindTimesAhead(t *testing.T) {
 	})
 }
 
-// TestTheHourThatComesTwice has the server's clock in that hour of autumn, once before and once after the change.
+// TestTheHourThatComesTwice sets the server's clock into that hour of autumn:
+// before the change, after it, and back again.
 func TestTheHourThatComesTwice(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -107,7 +110,8 @@ func TestTheHourThatComesTwice(t *testing.T) {
 	}, MySQL)
 }
 
-// TestRowsThatADatabaseSwallows has triggers and rules that keep rows away, or from being deleted, and give no error.
+// TestRowsThatADatabaseSwallows has triggers and rules that give no error. They
+// keep rows from being stored or from being deleted.
 func TestRowsThatADatabaseSwallows(t *testing.T) {
 	keepAway := map[Dialect][]string{
 		SQLite: {`CREATE TRIGGER keep_away BEFORE INSERT ON {messages} WHEN NEW.message_data = '{"n": 3}' BEGIN SELECT RAISE(IGNORE); END`},
@@ -152,7 +156,7 @@ func TestRowsThatADatabaseSwallows(t *testing.T) {
 	}, SQLite, PostgreSQL)
 }
 
-// TestIDsBehindTheLastOf32Bits begins where an INTEGER ends.
+// TestIDsBehindTheLastOf32Bits begins at the last ID of an INTEGER.
 func TestIDsBehindTheLastOf32Bits(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -172,7 +176,8 @@ func TestIDsBehindTheLastOf32Bits(t *testing.T) {
 	})
 }
 
-// TestSessionsWithIDsBelowZero has messages without a row of their session.
+// TestSessionsWithIDsBelowZero has messages with IDs below zero, whose sessions
+// have no row.
 func TestSessionsWithIDsBelowZero(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		by := madeByPython[b.dialect][0]
@@ -192,7 +197,8 @@ func TestSessionsWithIDsBelowZero(t *testing.T) {
 	})
 }
 
-// TestTheLastID has a row behind which SQLite has no ID for others.
+// TestTheLastID has a row with the last ID of all. SQLite has no ID for another
+// row behind it.
 func TestTheLastID(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range []tablesOf{ours, sqliteTables("TEXT", "TEXT")} {

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// inconsiderate are found tables with collations that take different session IDs for equal.
+// inconsiderate are found tables with collations that treat different session
+// IDs as equal.
 var inconsiderate = map[Dialect][]tablesOf{
 	SQLite: {withCollation(bySQLiteSession, "TEXT", "TEXT COLLATE NOCASE")},
 	PostgreSQL: {{name: "nondeterministic", ddl: append(
@@ -31,7 +32,8 @@ func withCollation(by tablesOf, old, new string) tablesOf {
 	return changed
 }
 
-// TestSharedSessionRow keeps the messages of IDs apart that have one row in the sessions table.
+// TestSharedSessionRow has IDs that share a row in the sessions table. Their
+// messages stay apart.
 func TestSharedSessionRow(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range inconsiderate[b.dialect] {
@@ -69,7 +71,8 @@ func TestSharedSessionRow(t *testing.T) {
 					}
 				}
 				require.Zero(t, f.count(t, "SELECT COUNT(*) FROM {messages}"))
-				for info := range f.Sessions(t.Context()) { // a row may be left that bears the name of one of them
+				// A row with the name of one of them may be left.
+				for info := range f.Sessions(t.Context()) {
 					require.Equal(t, "alice", info.ID)
 				}
 			})
@@ -77,7 +80,8 @@ func TestSharedSessionRow(t *testing.T) {
 	})
 }
 
-// TestIDsThatCannotBeHeld gives IDs that must be errors of every method, with nothing written.
+// TestIDsThatCannotBeHeld has IDs for which every method must return an error
+// and write nothing.
 func TestIDsThatCannotBeHeld(t *testing.T) {
 	long := strings.Repeat("é", 256)
 	for _, test := range []struct {
@@ -110,7 +114,7 @@ func TestIDsThatCannotBeHeld(t *testing.T) {
 	}
 }
 
-// TestLongestIDs holds what just fits.
+// TestLongestIDs has IDs that just fit.
 func TestLongestIDs(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -126,7 +130,8 @@ func TestLongestIDs(t *testing.T) {
 	})
 }
 
-// TestTextThatCannotBeHeld gives items that MySQL would change, unless it is in its strict mode.
+// TestTextThatCannotBeHeld has items that MySQL would change outside its strict
+// mode.
 func TestTextThatCannotBeHeld(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, test := range []struct {
@@ -151,7 +156,8 @@ func TestTextThatCannotBeHeld(t *testing.T) {
 	}, MySQL)
 }
 
-// TestUnsupportedTables finds tables that could not keep the promises of a Session.
+// TestUnsupportedTables has tables that could not keep the promises of a
+// Session.
 func TestUnsupportedTables(t *testing.T) {
 	refuses := func(t *testing.T, f *fixture, want string) {
 		_, err := f.Session("s").GetItems(t.Context(), 0)
@@ -180,8 +186,9 @@ func TestUnsupportedTables(t *testing.T) {
 	}, SQLite)
 }
 
-// TestConnectionsThatChangeText have another character set, from the DSN or from what a server sets at each connection, also
-// if it begins to do so after the Store has found its tables.
+// TestConnectionsThatChangeText has connections with another character set. It
+// comes from the DSN, or from a server that sets it at each connection. The
+// server may begin to do so after the Store has found its tables.
 func TestConnectionsThatChangeText(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -199,7 +206,9 @@ func TestConnectionsThatChangeText(t *testing.T) {
 				store.found.Store(found)
 				for name, err := range calls(t.Context(), store, store.Session("🦊")) {
 					if name == "CreateTables" && b.dialect == PostgreSQL || name == "RewriteItems" && found == nil {
-						continue // the first writes no text, and the second has been stopped before
+						// CreateTables writes no text, and RewriteItems was
+						// stopped before.
+						continue
 					}
 					require.ErrorIs(t, err, errors.ErrUnsupported, "%s: %s", parameter, name)
 					require.ErrorContains(t, err, map[Dialect]string{
@@ -208,7 +217,8 @@ func TestConnectionsThatChangeText(t *testing.T) {
 					}[b.dialect])
 				}
 			}
-			// One whose connection changed between the look at a batch and the change.
+			// This connection has changed between the read of a batch and the
+			// change.
 			require.NoError(t, store.onConnection(t.Context(), func(conn *sql.Conn) error {
 				tx := transaction{Conn: conn, tables: f.tables, layout: *f.found.Load(), sessionID: "s"}
 				_, err := tx.swap(t.Context(), []change{{row: row{id: 1, data: Item(`"é"`)}}}, nil)
@@ -221,7 +231,8 @@ func TestConnectionsThatChangeText(t *testing.T) {
 	}, PostgreSQL, MySQL)
 }
 
-// TestDatabaseInLatin1 is used over a connection without parameters, and then as its error says.
+// TestDatabaseInLatin1 uses such a database over a connection without
+// parameters, and then with the parameter that the error names.
 func TestDatabaseInLatin1(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		server := b.open(t, b.dsn(t))

@@ -32,7 +32,8 @@ func TestThousandItemsInOneCall(t *testing.T) {
 	})
 }
 
-// TestFailsInTheMiddle has the database refuse a row of a later statement of one call.
+// TestFailsInTheMiddle has the database refuse a row of a later statement of
+// one call.
 func TestFailsInTheMiddle(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -76,7 +77,7 @@ func TestTimesComeFromTheDatabase(t *testing.T) {
 	})
 }
 
-// TestBytesAreKept adds what a database might change, cut off or refuse.
+// TestBytesAreKept adds items that a database might change, cut off or refuse.
 func TestBytesAreKept(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -96,7 +97,8 @@ func TestBytesAreKept(t *testing.T) {
 	})
 }
 
-// TestBeyondTheServersPacket adds what the server cannot be sent: one item alone, and items that fit one by one.
+// TestBeyondTheServersPacket adds items that do not fit into one packet of the
+// server: one alone, and several that fit one by one.
 func TestBeyondTheServersPacket(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -114,7 +116,7 @@ func TestBeyondTheServersPacket(t *testing.T) {
 	}, MySQL)
 }
 
-// strange are rows that somebody else has put into the table.
+// strange has rows that somebody else has put into the table.
 var strange = []string{"", "text", `{"cut":`, `{"a": NaN}`, "{}{}", "{'a': 1}"}
 
 func TestRowsThatAreNotJSON(t *testing.T) {
@@ -153,7 +155,8 @@ func TestRowsThatAreNotJSON(t *testing.T) {
 	})
 }
 
-// TestRowsOfOtherTypes finds what only SQLite can hold in a column of text.
+// TestRowsOfOtherTypes has values that only SQLite can hold in a column of
+// text.
 func TestRowsOfOtherTypes(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, tablesOf{ddl: []string{
@@ -180,7 +183,8 @@ func pop(t testing.TB, s *Session) Item {
 	return item
 }
 
-// pythonPop is how Python pops: a single statement, without a lock on the session.
+// pythonPop has the statement with which Python pops. It is a single one,
+// without a lock on the session.
 var pythonPop = map[Dialect]string{
 	SQLite: `DELETE FROM {messages} WHERE id = (SELECT id FROM {messages} WHERE session_id = ? ORDER BY id DESC LIMIT 1)
 		RETURNING message_data`,
@@ -188,7 +192,8 @@ var pythonPop = map[Dialect]string{
 		ORDER BY created_at DESC, id DESC LIMIT 1) RETURNING message_data`,
 }
 
-// TestEachItemToOnePopper pops from many goroutines at once, of Go and, where it has such a statement, of Python.
+// TestEachItemToOnePopper pops from many goroutines at once. Some of them pop
+// as Python does, if Python has such a statement for the database.
 func TestEachItemToOnePopper(t *testing.T) {
 	const poppers, items = 8, 200
 	onEach(t, func(t *testing.T, b backend) {
@@ -203,7 +208,9 @@ func TestEachItemToOnePopper(t *testing.T) {
 					if query := pythonPop[b.dialect]; query != "" && n%2 == 1 {
 						found := f.tryPythonPop(t, query)
 						if len(found) == 0 && f.count(t, "SELECT COUNT(*) FROM {messages}") > 0 {
-							continue // another client was faster, which Python notices by asking again
+							// Another client was faster. Python notices that by
+							// asking again.
+							continue
 						}
 						item = strings.Join(found, "")
 					} else {
@@ -238,7 +245,8 @@ func (f *fixture) tryPythonPop(t *testing.T, query string) []string {
 		return f.strings(t, query, "s")
 	}
 	var found []string
-	require.NoError(t, f.onConnection(t.Context(), func(conn *sql.Conn) error { // waits for locks, as Python does
+	// onConnection waits for locks, as Python does.
+	require.NoError(t, f.onConnection(t.Context(), func(conn *sql.Conn) error {
 		var data string
 		err := conn.QueryRowContext(t.Context(), f.tables.fill(query), "s").Scan(&data)
 		if data != "" {
@@ -252,7 +260,8 @@ func (f *fixture) tryPythonPop(t *testing.T, query string) []string {
 	return found
 }
 
-// TestDeadlock has another client lock rows in the opposite order, so that PostgreSQL ends one of the transactions.
+// TestDeadlock has another client lock rows in the opposite order, so that
+// PostgreSQL ends one of the transactions.
 func TestDeadlock(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)

@@ -16,11 +16,11 @@ import (
 const (
 	mysqlLockWaitTimeout = 1205
 	mysqlDeadlock        = 1213
-	mysqlRecordChanged   = 1020 // MariaDB 11, where it sees that another transaction has changed a row
+	mysqlRecordChanged   = 1020 // MariaDB 11 sees that another transaction has changed a row
 )
 
 const (
-	mysqlStatementBinlog = 1665 // the binary log cannot hold what READ COMMITTED changes
+	mysqlStatementBinlog = 1665 // the binary log cannot hold changes under READ COMMITTED
 	mysqlOutOfRange      = 1690
 )
 
@@ -32,16 +32,17 @@ func (*mysql) quote(identifier string) string { return "`" + identifier + "`" }
 
 func (*mysql) placeholders(query string) string { return query }
 
-// bytes gives the bytes in the character set of the connection. A collation would not do: that of all bytes ignores
-// spaces at the end in MySQL 5.7.
+// bytes gives the bytes in the character set of the connection. A collation
+// would not do: in MySQL 5.7, the one that compares bytes ignores spaces at the
+// end.
 func (*mysql) bytes(column string) string {
 	return "CAST(CONVERT(" + column + " USING utf8mb4) AS BINARY)"
 }
 
 func (*mysql) isText(column string) string { return column + " IS NOT NULL" }
 
-// checked compares the settings of the connection. EXP(710) is an error, and is evaluated only if they are
-// others.
+// checked compares the settings of the connection. If one is wrong, the server
+// evaluates EXP(710), which is an error.
 func (*mysql) checked() string {
 	return " AND IF(@@character_set_client = 'utf8mb4' AND @@character_set_results = 'utf8mb4' AND " +
 		"@@collation_connection LIKE 'utf8mb4%', TRUE, EXP(710))"
@@ -53,10 +54,14 @@ func (*mysql) upsert() string {
 
 func (*mysql) lock() string { return "SELECT 1 FROM {sessions} WHERE session_id = ? FOR UPDATE" }
 
-// begin asks for an isolation other than the default, in which a transaction would keep to what it has seen
-// before it got the lock, and in which gaps between rows are locked, so that clients run into deadlocks. With
-// binlog_format=STATEMENT a server has no choice but the default. It works too: the lock comes first, and what
-// another client changes later is noticed and tried again.
+// begin asks for READ COMMITTED, not for the default, REPEATABLE READ. Under
+// the default, a transaction would go on seeing the state from before it got
+// the lock. The default also locks gaps between rows, so that clients run into
+// deadlocks.
+//
+// A server with binlog_format=STATEMENT takes nothing but the default. It works
+// too: the lock comes first, and if another client changes something later,
+// that is noticed and tried again.
 func (d *mysql) begin() []string {
 	level := "READ COMMITTED"
 	if d.repeatable.Load() {
@@ -67,7 +72,7 @@ func (d *mysql) begin() []string {
 
 func (*mysql) prepare(context.Context, *sql.Conn) error { return nil }
 
-// isClean is false: ROLLBACK fails only where the connection is broken.
+// isClean returns false: ROLLBACK fails only if the connection is broken.
 func (*mysql) isClean(context.Context, *sql.Conn) bool { return false }
 
 func (d *mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, error) {
@@ -79,7 +84,7 @@ func (d *mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, 
 		return layout{}, err
 	}
 	if !autocommit {
-		// A connection would go on reading what it has seen first.
+		// A connection would go on reading the state that it has seen first.
 		return layout{}, fmt.Errorf("autocommit is off: set it on in the DSN: %w", errors.ErrUnsupported)
 	}
 	sessions, err := d.columns(ctx, conn, t, t.sessions, "session_id")
@@ -106,7 +111,8 @@ func (d *mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, 
 		return layout{}, err
 	}
 	data := messages[1]
-	// Beside the item, a packet holds the session ID and some bytes of the protocol.
+	// Besides the item, a packet holds the session ID and some bytes of the
+	// protocol.
 	data.maxBytes = min(data.maxBytes, max(maxPacket-4096, 1))
 	return layout{
 		ids:         []column{sessions[0], messages[0]},
@@ -115,14 +121,16 @@ func (d *mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, 
 		ahead:       ahead,
 		values:      true,
 		times:       times,
-		keepTime:    "created_at = created_at, ", // a TIMESTAMP may have been made ON UPDATE CURRENT_TIMESTAMP
-		parts:       []part{byTime, byID(" AND created_at IS NULL")},
+		// A TIMESTAMP may have been made ON UPDATE CURRENT_TIMESTAMP.
+		keepTime: "created_at = created_at, ",
+		parts:    []part{byTime, byID(" AND created_at IS NULL")},
 	}, nil
 }
 
-// byTime orders the messages that have a time. They are read through the index of
-// the time, if there is one: MariaDB would look for the session alone in it, and
-// read all rows from the newest on for each page.
+// byTime returns the part of the messages that have a time. They are read
+// through the index of the time, if there is one. MariaDB would use that index
+// only to look for the session, and read all rows from the newest on for each
+// page.
 func (*mysql) byTime(ctx context.Context, conn *sql.Conn, t tables) (part, error) {
 	const query = `
 		SELECT index_name FROM information_schema.statistics
@@ -131,7 +139,7 @@ func (*mysql) byTime(ctx context.Context, conn *sql.Conn, t tables) (part, error
 		HAVING SUM(seq_in_index = 1 AND column_name = 'session_id') = 1 AND SUM(seq_in_index = 2 AND column_name = 'created_at') = 1
 		ORDER BY index_name LIMIT 1`
 	byTime := byTime(" AND created_at IS NOT NULL", "CAST(created_at AS CHAR)", "?")
-	// In other zones, two times of an autumn night are one text.
+	// In other zones, two times of an autumn night are the same text.
 	byTime.before = "SET @encsession_zone = @@time_zone, time_zone = '+00:00'"
 	byTime.after = "SET time_zone = @encsession_zone"
 	// A comparison of rows would not go through the index.
@@ -147,7 +155,8 @@ func (*mysql) byTime(ctx context.Context, conn *sql.Conn, t tables) (part, error
 	return byTime, err
 }
 
-// checkID refuses IDs that are no integers: their order would be another one, and errors would quote them.
+// checkID refuses IDs that are not integers: they would sort in another order,
+// and errors would quote them.
 func (d *mysql) checkID(ctx context.Context, conn *sql.Conn, t tables) error {
 	typ, _, err := d.column(ctx, conn, t, t.messages, "id")
 	if err == nil && !slices.Contains([]string{"tinyint", "smallint", "mediumint", "int", "bigint"}, typ) {
@@ -156,19 +165,21 @@ func (d *mysql) checkID(ctx context.Context, conn *sql.Conn, t tables) error {
 	return err
 }
 
-// mysqlClock are the defaults of created_at that can be compared to it.
+// mysqlClock matches the defaults of created_at that can be compared to it.
 var mysqlClock = regexp.MustCompile(`(?i)^(current_timestamp|utc_timestamp)(\([0-6]?\))?$`)
 
-// ahead compares the time of the newest message to the clock: without a zone for a TIMESTAMP, as in the hour of
-// autumn that comes twice the same local time stands for two moments, and by the local time for a DATETIME,
-// which is nothing else.
+// ahead returns the condition of layout.ahead, which compares created_at to the
+// clock. A TIMESTAMP is compared without a time zone: in the hour of autumn
+// that comes twice, one local time stands for two moments. A DATETIME is a
+// local time and nothing else, so it is compared as such.
 func (d *mysql) ahead(ctx context.Context, conn *sql.Conn, t tables) (string, error) {
 	typ, value, err := d.column(ctx, conn, t, t.messages, "created_at")
 	if err != nil {
 		return "", err
 	}
 	switch {
-	case !value.Valid || strings.EqualFold(value.String, "NULL"): // which sorts before all times
+	case !value.Valid || strings.EqualFold(value.String, "NULL"):
+		// NULL sorts before all times.
 		return "created_at IS NOT NULL", nil
 	case typ == "timestamp":
 		return "UNIX_TIMESTAMP(created_at) > UNIX_TIMESTAMP()", nil
@@ -178,7 +189,8 @@ func (d *mysql) ahead(ctx context.Context, conn *sql.Conn, t tables) (string, er
 	return "created_at > CURRENT_TIMESTAMP", nil
 }
 
-// times gives the times of a session. UNIX_TIMESTAMP gives 0 for a time that it does not know.
+// times returns the expressions for the times of a session. UNIX_TIMESTAMP
+// gives 0 for a time that it does not know.
 func (d *mysql) times(ctx context.Context, conn *sql.Conn, t tables) (string, error) {
 	return sessionTimes(func(column string) (string, error) {
 		typ, _, err := d.column(ctx, conn, t, t.sessions, column)
@@ -189,7 +201,7 @@ func (d *mysql) times(ctx context.Context, conn *sql.Conn, t tables) (string, er
 	})
 }
 
-// column returns the type of a column, and its default.
+// column returns the type of a column and its default.
 func (*mysql) column(ctx context.Context, conn *sql.Conn, t tables, table, name string) (typ string, value sql.NullString, err error) {
 	err = conn.QueryRowContext(ctx, `
 		SELECT LOWER(data_type), column_default FROM information_schema.columns
@@ -201,8 +213,8 @@ func (*mysql) column(ctx context.Context, conn *sql.Conn, t tables, table, name 
 	return typ, value, err
 }
 
-// columns describes columns of a table. It refuses tables without transactions, and types of text that lose
-// spaces at the end.
+// columns describes columns of a table. It refuses tables without transactions,
+// and types of text that lose spaces at the end.
 func (*mysql) columns(ctx context.Context, conn *sql.Conn, t tables, table string, names ...string) ([]column, error) {
 	const query = `
 		SELECT columns.data_type, columns.character_maximum_length, columns.character_octet_length,
@@ -239,7 +251,8 @@ func (*mysql) columns(ctx context.Context, conn *sql.Conn, t tables, table strin
 	return columns, nil
 }
 
-// mysqlRepertoire returns which characters a character set surely holds.
+// mysqlRepertoire returns a function that reports whether a character set
+// surely holds a character. It returns nil if the set holds all.
 func mysqlRepertoire(charset string) func(rune) bool {
 	switch charset {
 	case "utf8mb4":
@@ -272,9 +285,9 @@ func (d *mysql) create(ctx context.Context, conn *sql.Conn, t tables) error {
 `+options)
 }
 
-// collation returns the bytewise collation of the server that does not ignore spaces at the end: MariaDB's, or
-// that of MySQL 8. MySQL 5.7 has none, so that there two IDs which differ by such spaces share their row in
-// {sessions}.
+// collation returns the server's bytewise collation that does not ignore spaces
+// at the end: that of MariaDB or of MySQL 8. MySQL 5.7 has none. There, two IDs
+// that differ only by such spaces share their row in {sessions}.
 func (*mysql) collation(ctx context.Context, conn *sql.Conn) (string, error) {
 	var name string
 	err := conn.QueryRowContext(ctx, `

@@ -13,10 +13,11 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// The operations of EncryptedSession over real databases: beside other clients, and broken off.
+// These tests run the operations of EncryptedSession over real databases,
+// beside other clients, and break them off.
 
-// rekeySession returns a session that writes under one key and reads with another one too. The keys are fixed, as child
-// processes use them.
+// rekeySession returns a session that writes under one key, and also reads with
+// another one. The keys are fixed, because child processes use them.
 func rekeySession(s encsession.Session, write, read string) (*encsession.EncryptedSession, error) {
 	writeKey, err := encsession.ParsePythonKey(write)
 	if err != nil {
@@ -32,15 +33,17 @@ func rekeySession(s encsession.Session, write, read string) (*encsession.Encrypt
 
 const formerKey, currentKey = "the former key of the test", "the current key of the test"
 
-// secondHandle opens the store of a fixture once more, with connections of its own, as another process would.
+// secondHandle opens the store of a fixture once more, with connections of its
+// own, as another process would.
 func (f *fixture) secondHandle(t testing.TB) *Store {
 	store, err := New(f.open(t, f.dsnText), f.dialect, WithTables(f.sessions, f.messages))
 	require.NoError(t, err)
 	return store
 }
 
-// TestOperationsBesideOthers runs Rekey twice, Purge, SealPlaintext and Audit over and over beside writers under both
-// keys, plaintext and poppers: no item is lost or doubled.
+// TestOperationsBesideOthers runs Rekey twice, Purge, SealPlaintext and Audit
+// over and over. Beside them, others write under both keys and in plaintext,
+// and pop. No item is lost or doubled.
 func TestOperationsBesideOthers(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		const each = 30
@@ -125,7 +128,8 @@ func TestOperationsBesideOthers(t *testing.T) {
 	})
 }
 
-// TestRekeyBringsNothingBack clears or pops a session while it is brought under another key.
+// TestRekeyBringsNothingBack clears a session while Rekey brings it under
+// another key.
 func TestRekeyBringsNothingBack(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		const n = 200
@@ -155,8 +159,8 @@ func TestRekeyBringsNothingBack(t *testing.T) {
 	})
 }
 
-// TestKilledRekey kills a process in the middle of a Rekey, after its first batch, and runs it again: every item is there,
-// in its place.
+// TestKilledRekey kills a process in the middle of a Rekey, after its first
+// batch, and runs Rekey again. Every item is there, in its place.
 func TestKilledRekey(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		const rounds, n = 2, 3000
@@ -191,7 +195,7 @@ func TestKilledRekey(t *testing.T) {
 	})
 }
 
-// childRekey brings a session under the current key, and tells of each batch.
+// childRekey brings a session under the current key, and reports each batch.
 func childRekey(args []string) error {
 	s, _, err := childSession(args)
 	if err != nil {
@@ -205,8 +209,8 @@ func childRekey(args []string) error {
 	return err
 }
 
-// tellingSession prints a line when a batch has been changed, and then takes its time, so that there is a moment to kill
-// the process in.
+// tellingSession prints a line when a batch has been changed, and then waits,
+// so that there is a moment to kill the process in.
 type tellingSession struct{ *Session }
 
 func (s tellingSession) RewriteItems(ctx context.Context, first int, edit func([]Item) ([]Item, bool)) (int, error) {

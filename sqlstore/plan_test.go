@@ -9,18 +9,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// manyAdds says how often the tests of plans add 500 items. SQLite plans without a
-// look at the rows; the servers would read a short table whole.
+// manyAdds says how often the tests of plans add 500 items. SQLite plans
+// without a look at the rows; the servers would read a short table whole.
 var manyAdds = map[Dialect]int{SQLite: 2, PostgreSQL: 20, MySQL: 20}
 
-// TestReadsThroughTheIndex asks the database how it reads the newest 50 of 10,000 rows: through the index, and
-// only as many as it returns, or a few more.
+// TestReadsThroughTheIndex asks the database how it reads the newest 50 of
+// 10,000 rows. It must use the index, and read only the rows that it returns,
+// or a few more.
 func TestReadsThroughTheIndex(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
 			t.Run(by.name, func(t *testing.T) {
 				f := newFixture(t, b, by)
-				for range manyAdds[b.dialect] { // a transaction each, as rows of one transaction have one time
+				for range manyAdds[b.dialect] { // one transaction each: the rows of one have the same time
 					add(t, f.Session("long"), numbered(1, 500)...)
 					add(t, f.Session("other"), numbered(1, 500)...)
 				}
@@ -80,8 +81,8 @@ func (f *fixture) requirePostgresPlan(t *testing.T, by tablesOf, query string) {
 		require.NotContains(t, text, "Sort")
 		require.Contains(t, text, "(actual rows=50 loops=1)", "it reads no more than it returns")
 	} else {
-		// Python's index ends at created_at: the rows of a transaction are sorted, those of the newest
-		// only.
+		// Python's index ends at created_at. The rows of a transaction are
+		// sorted, but only those of the newest one.
 		require.Contains(t, text, "Incremental Sort")
 		require.Contains(t, text, "(actual rows=501 loops=1)")
 	}
@@ -99,8 +100,10 @@ func (f *fixture) requireMySQLPlan(t *testing.T, query string) {
 	f.requireFewReads(t, query, "long", "long", 50)
 }
 
-// TestPassesReadThroughTheIndex asks how the second page of a pass is read: of 10,000 rows, no more than its own, or than
-// those that have the time of the row before it, where a found index ends at the time.
+// TestPassesReadThroughTheIndex asks the database how it reads the second page
+// of a pass over 10,000 rows. It must read only the rows of the page. If a
+// found index ends at the time, it may also read the rows that have the same
+// time as the row before the page.
 func TestPassesReadThroughTheIndex(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
@@ -148,7 +151,7 @@ func TestPassesReadThroughTheIndex(t *testing.T) {
 	})
 }
 
-// column returns a column of what a query finds, as text.
+// column returns a column of the rows that a query finds, as text.
 func (f *fixture) column(t *testing.T, n int, query string, args ...any) (texts []string) {
 	rows, err := f.db.Query(query, args...)
 	require.NoError(t, err)
@@ -167,7 +170,8 @@ func (f *fixture) column(t *testing.T, n int, query string, args ...any) (texts 
 	return texts
 }
 
-// requireFewReads has the server count the rows that it reads for a query for 50 rows.
+// requireFewReads has the server count the rows that it reads for a query for
+// 50 rows.
 func (f *fixture) requireFewReads(t *testing.T, query string, args ...any) {
 	conn, err := f.db.Conn(t.Context())
 	require.NoError(t, err)

@@ -27,13 +27,15 @@ func (postgres) placeholders(query string) string {
 	}
 }
 
-// bytes asks for the one collation that every database has in which equal means the same bytes.
+// bytes asks for the collation "C". Every database has it, and in it equal
+// means the same bytes.
 func (postgres) bytes(column string) string { return column + ` COLLATE "C"` }
 
 func (postgres) isText(column string) string { return column + " IS NOT NULL" }
 
-// checked makes an error of every client_encoding but one, by taking its name for a boolean. The server evaluates
-// this once in a statement, and before it looks for rows.
+// checked makes the statement fail if the client_encoding is not UTF8: it casts
+// the name of the encoding to a boolean. The server evaluates this once in a
+// statement, and before it looks for rows.
 func (postgres) checked() string {
 	return " AND CASE current_setting('client_encoding') WHEN 'UTF8' THEN TRUE ELSE CAST('" + postgresEncoding +
 		"' || current_setting('client_encoding') AS BOOLEAN) END"
@@ -48,13 +50,15 @@ func (postgres) upsert() string {
 
 func (postgres) lock() string { return "SELECT 1 FROM {sessions} WHERE session_id = ? FOR UPDATE" }
 
-// begin asks for the isolation in which each statement sees what was committed before it, whatever the default
-// of the database is: what matters is read after the session's row has been locked.
+// begin asks for the isolation level in which each statement sees everything
+// that was committed before it, whatever the default of the database is. The
+// store locks the session's row first, and must see the latest state when it
+// reads afterwards.
 func (postgres) begin() []string { return []string{"BEGIN ISOLATION LEVEL READ COMMITTED"} }
 
 func (postgres) prepare(context.Context, *sql.Conn) error { return nil }
 
-// isClean is false: ROLLBACK fails only where the connection is broken.
+// isClean returns false: ROLLBACK fails only if the connection is broken.
 func (postgres) isClean(context.Context, *sql.Conn) bool { return false }
 
 func (d postgres) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, error) {
@@ -83,7 +87,7 @@ func (d postgres) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout
 	}
 	parameter := "CAST(? AS " + created.typ + ")"
 	parts := []part{byTime("", postgresTime, parameter)}
-	if !created.notNull { // NULL comes first here
+	if !created.notNull { // PostgreSQL puts NULL first here
 		parts = []part{byID(" AND created_at IS NULL"), byTime(" AND created_at IS NOT NULL", postgresTime, parameter)}
 	}
 	return layout{
@@ -96,10 +100,10 @@ func (d postgres) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout
 	}, nil
 }
 
-// attribute is a column that holds no text.
+// attribute describes a column that holds no text.
 type attribute struct {
 	typ     string // as a statement names it
-	value   string // its default, an expression; empty if it has none
+	value   string // the expression of its default; empty if it has none
 	notNull bool
 }
 
@@ -117,14 +121,15 @@ func (postgres) attribute(ctx context.Context, conn *sql.Conn, t tables, table, 
 	return a, err
 }
 
-// ahead compares created_at to its default, whatever that is: the local time, or that of UTC. NULL is the newest
-// time of all.
+// ahead returns the condition of layout.ahead. It compares created_at to its
+// default, whether that is the local time or the time in UTC. NULL is the
+// newest time of all.
 func (a attribute) ahead() string {
 	if a.value == "" {
 		return "FALSE"
 	}
 	value := a.value
-	if strings.ContainsAny(value, "?{") { // it would not outlive tables.fill
+	if strings.ContainsAny(value, "?{") { // tables.fill would change it
 		value = "CURRENT_TIMESTAMP"
 	}
 	value = "CAST(" + value + " AS " + a.typ + ")"
@@ -134,7 +139,8 @@ func (a attribute) ahead() string {
 	return "created_at > " + value + " OR created_at IS NULL AND " + value + " IS NOT NULL"
 }
 
-// times gives the times of a session. Local times are those of the client's zone.
+// times returns the expressions for the times of a session. Local times are in
+// the zone of the client.
 func (d postgres) times(ctx context.Context, conn *sql.Conn, t tables) (string, error) {
 	return sessionTimes(func(column string) (string, error) {
 		a, err := d.attribute(ctx, conn, t, t.sessions, column)
@@ -145,12 +151,13 @@ func (d postgres) times(ctx context.Context, conn *sql.Conn, t tables) (string, 
 	})
 }
 
-// postgresTime gives a time as text in full, which means the same on every
-// connection: JSON has no DateStyle.
+// postgresTime gives a time as text in full. The text means the same on every
+// connection, because JSON has no DateStyle.
 const postgresTime = "to_json(created_at) #>> '{}'"
 
-// columns describes columns of a table. It accepts only the types in which, under a bytewise collation, equal
-// means the same bytes: that is not so for citext or CHAR(n).
+// columns describes columns of a table. It accepts only types for which, under
+// a bytewise collation, equal means the same bytes. That is not so for citext
+// or CHAR(n).
 func (d postgres) columns(ctx context.Context, conn *sql.Conn, t tables, table string, names ...string) ([]column, error) {
 	const query = `
 		SELECT type.typname, attribute.atttypmod
@@ -170,7 +177,7 @@ func (d postgres) columns(ctx context.Context, conn *sql.Conn, t tables, table s
 			return nil, fmt.Errorf("column %s of table %s has type %s, not varchar or text: %w",
 				name, table, typ, errors.ErrUnsupported)
 		}
-		// The modifier of VARCHAR(n) is n + 4, and -1 where there is no limit.
+		// The modifier of VARCHAR(n) is n + 4, and -1 if there is no limit.
 		columns = append(columns, column{
 			maxChars: max(modifier-4, 0),
 			holds:    func(r rune) bool { return r != 0 },
@@ -180,8 +187,8 @@ func (d postgres) columns(ctx context.Context, conn *sql.Conn, t tables, table s
 	return columns, nil
 }
 
-// create takes a lock first: CREATE TABLE IF NOT EXISTS fails where another client creates the same table
-// meanwhile.
+// create takes a lock first: CREATE TABLE IF NOT EXISTS fails if another client
+// creates the same table meanwhile.
 func (postgres) create(ctx context.Context, conn *sql.Conn, t tables) error {
 	err := t.exec(ctx, conn,
 		"SELECT pg_advisory_xact_lock(hashtext('encsession/sqlstore'))",
@@ -198,8 +205,10 @@ func (postgres) create(ctx context.Context, conn *sql.Conn, t tables) error {
 	if exists || err != nil {
 		return err
 	}
-	// Python's index ends at created_at, so that rows of one transaction, which have one created_at, are sorted
-	// after they are read. With the id in it, however many they are, a read takes only what it returns.
+	// Python's index ends at created_at. Rows of one transaction have the same
+	// created_at, so they are sorted after they are read. With the id in the
+	// index, a read takes only the rows that it returns, however many have the
+	// same time.
 	return t.exec(ctx, conn, `CREATE TABLE {messages} (
 	id BIGSERIAL NOT NULL PRIMARY KEY,
 	session_id VARCHAR NOT NULL REFERENCES {sessions} (session_id) ON DELETE CASCADE,
@@ -215,7 +224,9 @@ func (postgres) attempts(err error) int {
 		return maxAttempts
 	case "55P03": // lock_not_available: a lock_timeout
 		return lockAttempts
-	case "0A000": // a statement was prepared before the type of a column changed; the driver prepares it again
+	case "0A000":
+		// A statement was prepared before the type of a column changed; the
+		// driver prepares it again.
 		return 2
 	}
 	return 1
@@ -232,7 +243,8 @@ func (postgres) refuse(err error) error {
 	return nil
 }
 
-// sqlState returns the code of the server's error. Both pgx and lib/pq have a method for it.
+// sqlState returns the code of the server's error. Both pgx and lib/pq have a
+// method for it.
 func sqlState(err error) string {
 	if state := interface{ SQLState() string }(nil); errors.As(err, &state) {
 		return state.SQLState()

@@ -10,7 +10,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// TestPythonsDatabase works on a copy of a file that Python has written: see testdata/README.md.
+// TestPythonsDatabase works on a copy of a file that Python has written: see
+// testdata/README.md.
 func TestPythonsDatabase(t *testing.T) {
 	current, err := encsession.ParseKey("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
 	require.NoError(t, err)

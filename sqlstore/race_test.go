@@ -2,5 +2,6 @@
 
 package sqlstore
 
-// raced says that the race detector makes everything many times slower.
+// raced is true under the race detector, which makes everything many times
+// slower.
 const raced = true

@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestREADME keeps the README's ten lines for PostgreSQL those of an Example, which is compiled.
+// TestREADME makes sure that the README's ten lines for PostgreSQL are those of
+// an Example, which is compiled.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)

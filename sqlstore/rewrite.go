@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// The limits of a batch of RewriteItems, as Rewriter of package encsession
+// These are the limits of a batch of RewriteItems, as [encsession.Rewriter]
 // states them.
 const (
 	maxEditItems = 1000
@@ -17,17 +17,17 @@ const (
 )
 
 // RewriteItems makes one pass over the items of the session, newest first. It
-// hands them to edit in batches: at most first items at the beginning, then up
-// to 1,000 or 1 MiB. A nil new leaves the batch as it is. Otherwise new has the
-// length of stored: equal bytes leave an item alone, nil removes it, and any
-// other item takes its place and keeps the ID and the time of the row. If more
-// is false, the pass ends after this batch.
+// hands them to edit in batches. The first batch has at most first items. Later
+// ones have at most 1,000 items, and end once they reach 1 MiB. A nil new
+// leaves the batch as it is. Otherwise new has the length of stored: equal
+// bytes leave an item alone, nil removes it, and any other item takes its place
+// and keeps the ID and the time of the row. If more is false, the pass ends
+// after this batch.
 //
-// Each batch is one transaction. It changes a row only if the row still holds the
-// bytes that edit saw. The result counts the changed rows, also if there is an
-// error in a later batch. While edit runs, RewriteItems holds no connection.
-// Rows that are not JSON do not go to edit, nor do items that are added after the
-// start.
+// Each batch is one transaction. It changes a row only if the row still holds
+// the bytes that edit saw. The result counts the changed rows, even if a later
+// batch fails. While edit runs, RewriteItems holds no connection. Rows that are
+// not JSON do not go to edit, nor do items that are added after the start.
 func (s *Session) RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (int, error) {
 	changed, err := s.rewriteItems(ctx, first, edit)
 	if err != nil {
@@ -55,7 +55,7 @@ func (s *Session) rewriteItems(ctx context.Context, first int, edit func(stored 
 		if err != nil {
 			return changed, err
 		}
-		if len(page) > 0 { // else there are only rows that are not JSON
+		if len(page) > 0 { // otherwise none of the rows is JSON
 			n, more, err := s.edit(ctx, page, edit)
 			changed += n
 			if err != nil || !more {
@@ -70,7 +70,7 @@ func (s *Session) rewriteItems(ctx context.Context, first int, edit func(stored 
 	}
 }
 
-// edit calls edit for a page, and changes the rows as it says.
+// edit calls the function edit for a page, and changes the rows accordingly.
 func (s *Session) edit(ctx context.Context, page []row, edit func([]Item) ([]Item, bool)) (changed int, more bool, err error) {
 	stored := make([]Item, len(page))
 	for i, r := range page {
@@ -111,18 +111,18 @@ func (s *Session) edit(ctx context.Context, page []row, edit func([]Item) ([]Ite
 	return changed, more, nil
 }
 
-// place is where a pass over a session has come to: to a part of the layout,
-// and there behind a row, if it is not at the start.
+// place is the position that a pass over a session has reached: a part of the
+// layout and, if inside is true, the row in it that was read last.
 type place struct {
 	part    int
 	inside  bool
-	created any // as the column created of the part gives it
+	created any // the value of part.created for that row
 	id      int64
 	last    sql.NullInt64 // the highest ID of the table when the pass began
 }
 
-// page returns the newest items behind a place, at most size of them among at
-// most window rows, newest first, and the place behind them.
+// page returns the newest items behind a place, newest first: at most size
+// items from at most window rows. It also returns the place behind them.
 func (t transaction) page(ctx context.Context, at place, size, window int) (page []row, next place, err error) {
 	part := t.layout.parts[at.part]
 	if part.before != "" {
@@ -164,8 +164,8 @@ func (t transaction) page(ctx context.Context, at place, size, window int) (page
 	return page, at, rows.Err()
 }
 
-// undo brings the connection back to how it was, or else makes sure that nobody
-// uses it again.
+// undo executes a statement that restores the connection. If that fails, undo
+// makes sure that nobody uses the connection again.
 func (t transaction) undo(ctx context.Context, statement string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
@@ -184,15 +184,16 @@ func (l layout) pageQuery(at place) (query string, args []any) {
 		condition, more := part.behind(at.created, at.id)
 		query, args = query+condition, more
 	}
-	// IDs rise. The order may be another one, so that new rows can come to lie
-	// behind the place.
+	// New rows have higher IDs, but the rows may be ordered by time. Then new
+	// rows can come to lie behind the place.
 	if at.last.Valid && !(at.inside && part.byID) {
 		query, args = query+" AND id <= ?", append(args, at.last.Int64)
 	}
 	return query + " ORDER BY " + part.newestFirst + " LIMIT ?", args
 }
 
-// change is a new item in the place of the one that a row holds, or nil.
+// change puts a new item in the place of a row's item, or removes the row if
+// new is nil.
 type change struct {
 	row
 	new Item
@@ -200,8 +201,8 @@ type change struct {
 
 func (c change) size() int { return len(c.data) + len(c.new) }
 
-// swap makes changes to rows that hold what they held, and returns how many
-// those are.
+// swap changes the rows that still hold the bytes that were read. It returns
+// the number of changed rows.
 func (t transaction) swap(ctx context.Context, removed, replaced []change) (changed int, err error) {
 	if len(removed)+len(replaced) > 1 { // a single row needs no lock but its own
 		if err := t.lock(ctx); err != nil {
@@ -229,8 +230,9 @@ func (t transaction) swap(ctx context.Context, removed, replaced []change) (chan
 	return changed, nil
 }
 
-// swapBatch executes a statement on the rows of a batch that hold what they held.
-// A column is compared as bytes, which no index serves but that of the id.
+// swapBatch executes a statement on those rows of a batch that still hold the
+// bytes that were read. It compares columns as bytes, so only the index of the
+// id serves it.
 func (t transaction) swapBatch(ctx context.Context, statement string, args []any, batch []change) (changed int, err error) {
 	for _, c := range batch {
 		args = append(args, c.id)
@@ -245,6 +247,6 @@ func (t transaction) swapBatch(ctx context.Context, statement string, args []any
 	return int(n), err
 }
 
-// cases returns an expression for a text by the id of the row. Its parameters are
-// n pairs of an id and a text.
+// cases returns an expression that chooses a text by the id of the row. Its
+// parameters are n pairs of an id and a text.
 func cases(n int) string { return "CASE id" + strings.Repeat(" WHEN ? THEN ?", n) + " END" }

@@ -19,7 +19,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// rewrite makes a pass that must succeed, and returns how many items it has changed.
+// rewrite makes a pass that must succeed. It returns the number of items that
+// it has changed.
 func rewrite(t testing.TB, s encsession.Rewriter, first int, edit func(stored []Item) ([]Item, bool)) int {
 	t.Helper()
 	changed, err := s.RewriteItems(t.Context(), first, edit)
@@ -27,7 +28,7 @@ func rewrite(t testing.TB, s encsession.Rewriter, first int, edit func(stored []
 	return changed
 }
 
-// each makes an edit for a whole pass of a function for one item.
+// each turns a function for one item into an edit for a whole pass.
 func each(f func(Item) Item) func([]Item) ([]Item, bool) {
 	return func(stored []Item) ([]Item, bool) {
 		new := make([]Item, len(stored))
@@ -40,7 +41,8 @@ func each(f func(Item) Item) func([]Item) ([]Item, bool) {
 
 func remove(Item) Item { return nil }
 
-// passed returns what goes to edit, oldest first, and the sizes of the batches.
+// passed returns the items that go to edit, oldest first, and the sizes of the
+// batches.
 func passed(t testing.TB, s encsession.Rewriter, first int) (items []Item, sizes []int) {
 	t.Helper()
 	require.Zero(t, rewrite(t, s, first, func(stored []Item) ([]Item, bool) {
@@ -51,7 +53,8 @@ func passed(t testing.TB, s encsession.Rewriter, first int) (items []Item, sizes
 	return items, sizes
 }
 
-// TestRewriteThousandsOfItems has several batches of the largest size, and an odd rest.
+// TestRewriteThousandsOfItems has several batches of the largest size, and an
+// odd rest.
 func TestRewriteThousandsOfItems(t *testing.T) {
 	const n = 3_000
 	onEach(t, func(t *testing.T, b backend) {
@@ -89,7 +92,8 @@ func TestRewriteThousandsOfItems(t *testing.T) {
 	})
 }
 
-// rowText returns an expression for what RewriteItems must keep of a row.
+// rowText returns an expression for the parts of a row that RewriteItems must
+// keep.
 func (f *fixture) rowText() string {
 	if f.dialect == MySQL {
 		return "CONCAT(id, ' ', created_at)"
@@ -127,7 +131,8 @@ func TestRewriteBatchesDoubleUpToAThousandItemsOrAMebibyte(t *testing.T) {
 	})
 }
 
-// TestRewritePassesOverRowsThatAreNotJSON finds more of them than items, and still hands out no more than first.
+// TestRewritePassesOverRowsThatAreNotJSON has more of those rows than items.
+// Edit still gets no more than first items.
 func TestRewritePassesOverRowsThatAreNotJSON(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
@@ -159,7 +164,7 @@ func TestRewritePassesOverRowsThatAreNotJSON(t *testing.T) {
 	})
 }
 
-// nullable are tables of Python whose created_at may be NULL.
+// nullable returns tables of Python whose created_at may be NULL.
 func nullable(b backend) []tablesOf {
 	var changed []tablesOf
 	for _, by := range madeByPython[b.dialect] {
@@ -177,8 +182,9 @@ func nullable(b backend) []tablesOf {
 	return changed
 }
 
-// TestRewriteComesToEachRowOnceWhateverItsTime has rows of one time, with fractions of a second, without a time, and in
-// an order other than that of their IDs.
+// TestRewriteComesToEachRowOnceWhateverItsTime has rows with the same time,
+// with fractions of a second, without a time, and in an order other than that
+// of their IDs.
 func TestRewriteComesToEachRowOnceWhateverItsTime(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		times := []any{
@@ -212,7 +218,7 @@ func TestRewriteComesToEachRowOnceWhateverItsTime(t *testing.T) {
 					require.Equal(t, texts(want), texts(items), "first is %d", first)
 				}
 
-				// The row that a page ends with is gone when the next one is read.
+				// The last row of a page is gone when the next page is read.
 				var gone []Item
 				require.Equal(t, len(all), rewrite(t, s, 1, func(stored []Item) ([]Item, bool) {
 					gone = append(gone, stored...)
@@ -227,7 +233,8 @@ func TestRewriteComesToEachRowOnceWhateverItsTime(t *testing.T) {
 	})
 }
 
-// TestRewriteInTheHourThatComesTwice has the server tell times in a zone with daylight saving.
+// TestRewriteInTheHourThatComesTwice has the server tell times in a zone with
+// daylight saving.
 func TestRewriteInTheHourThatComesTwice(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixtureAt(t, b, b.dsn(t)+"?time_zone=%27%2B00%3A00%27", ours)
@@ -235,7 +242,7 @@ func TestRewriteInTheHourThatComesTwice(t *testing.T) {
 			t.Skip("the server does not know the zone Europe/Berlin")
 		}
 		f.exec(t, f.database.upsert(), "s")
-		for n := range 12 { // from 02:00 in summer time to 02:55 in winter time
+		for n := range 12 { // from 02:00 in summer time to 02:50 in winter time
 			f.exec(t, "INSERT INTO {messages} (session_id, message_data, created_at) VALUES ('s', ?, ?)",
 				fmt.Sprintf(`{"n": %d}`, n+1), fmt.Sprintf("2026-10-25 %02d:%02d:00", n/6, n%6*10))
 		}
@@ -257,7 +264,8 @@ func TestRewriteInTheHourThatComesTwice(t *testing.T) {
 	}, MySQL)
 }
 
-// TestRewriteDoesNotComeToItemsThatAreAddedLater adds items in each edit, also ones with times and so places of old.
+// TestRewriteDoesNotComeToItemsThatAreAddedLater adds items in each edit. Some
+// of them have old times, and so places that the pass has yet to reach.
 func TestRewriteDoesNotComeToItemsThatAreAddedLater(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range slices.Concat([]tablesOf{ours}, madeByPython[b.dialect], nullable(b)) {
@@ -296,7 +304,8 @@ func TestRewriteHoldsNothingWhileEditRuns(t *testing.T) {
 			require.Equal(t, `{"n": 6}`, string(pop(t, s)))
 			if len(stored) == 2 {
 				require.Equal(t, 1, rewrite(t, s, 1, func(stored []Item) ([]Item, bool) { return numbered(7, 7), false }))
-				return []Item{nil, nil}, true // the first of them is no more what it was
+				// The first of them no longer holds the bytes that edit saw.
+				return []Item{nil, nil}, true
 			}
 			return make([]Item, len(stored)), true
 		})+1)
@@ -304,7 +313,8 @@ func TestRewriteHoldsNothingWhileEditRuns(t *testing.T) {
 	})
 }
 
-// TestRewriteLeavesAloneWhatOthersHaveChanged compares bytes, not what a collation takes for equal.
+// TestRewriteLeavesAloneWhatOthersHaveChanged has rows that a collation treats
+// as equal. RewriteItems must compare their bytes.
 func TestRewriteLeavesAloneWhatOthersHaveChanged(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
@@ -321,7 +331,7 @@ func TestRewriteLeavesAloneWhatOthersHaveChanged(t *testing.T) {
 						`"Alice"`, `"alice"`)
 					f.exec(t, "UPDATE {messages} SET message_data = ? WHERE "+data+" = ?", `"x"`, `"x" `)
 					f.exec(t, `DELETE FROM {messages} WHERE message_data = '1'`)
-					f.insertRow(t, "s", `1`) // is another row
+					f.insertRow(t, "s", `1`) // another row
 					if remove {
 						return make([]Item, len(stored)), true
 					}
@@ -338,7 +348,8 @@ func TestRewriteLeavesAloneWhatOthersHaveChanged(t *testing.T) {
 	})
 }
 
-// TestRewriteCountsTheSameWhateverTheServerCounts counts rows that MySQL has found, or those it has changed.
+// TestRewriteCountsTheSameWhateverTheServerCounts has MySQL count the rows that
+// it has found, or those that it has changed.
 func TestRewriteCountsTheSameWhateverTheServerCounts(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, parameter := range []string{"?clientFoundRows=true", "?clientFoundRows=false", "?interpolateParams=true"} {
@@ -395,7 +406,8 @@ func TestRewriteRefusesWhatEditReturns(t *testing.T) {
 	})
 }
 
-// TestRewriteOfABatchIsOneStep has the database refuse the last row that a batch changes.
+// TestRewriteOfABatchIsOneStep has the database refuse the last row that a
+// batch changes.
 func TestRewriteOfABatchIsOneStep(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -439,7 +451,9 @@ func TestRewriteLooksAtTheContext(t *testing.T) {
 				if batches++; batches == 2 {
 					cancel()
 				}
-				return new(len(stored)), batches == 1 // so that it is the look after edit that counts
+				// The pass ends here, so only the check after edit can find the
+				// cancellation.
+				return new(len(stored)), batches == 1
 			})
 			require.ErrorIs(t, err, context.Canceled, name)
 			require.Equal(t, 2, batches)
@@ -454,7 +468,8 @@ func TestRewriteLooksAtTheContext(t *testing.T) {
 	})
 }
 
-// TestRewriteToOnePopper pops from many goroutines at once, by RewriteItems and by PopItem.
+// TestRewriteToOnePopper pops from many goroutines at once, by RewriteItems and
+// by PopItem.
 func TestRewriteToOnePopper(t *testing.T) {
 	const poppers, items = 6, 120
 	onEach(t, func(t *testing.T, b backend) {
@@ -497,7 +512,8 @@ func TestRewriteToOnePopper(t *testing.T) {
 	})
 }
 
-// TestRewriteOfRowsOfOtherTypes finds what only SQLite can hold in a column of text.
+// TestRewriteOfRowsOfOtherTypes has values that only SQLite can hold in a
+// column of text.
 func TestRewriteOfRowsOfOtherTypes(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, tablesOf{ddl: []string{
@@ -516,7 +532,8 @@ func TestRewriteOfRowsOfOtherTypes(t *testing.T) {
 	}, SQLite)
 }
 
-// TestRewriteKeepsTimesThatUpdatesSet finds a table whose times an UPDATE sets, unless it is told not to.
+// TestRewriteKeepsTimesThatUpdatesSet has a table whose times an UPDATE sets,
+// unless it is told not to.
 func TestRewriteKeepsTimesThatUpdatesSet(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, withCollation(inGeneralCI, "DEFAULT CURRENT_TIMESTAMP", "DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP"))
@@ -529,8 +546,8 @@ func TestRewriteKeepsTimesThatUpdatesSet(t *testing.T) {
 	}, MySQL)
 }
 
-// TestRewriteSparesAnotherSession has one that took over the ID of a row, as SQLite gives it away again in tables without
-// AUTOINCREMENT.
+// TestRewriteSparesAnotherSession has another session take over the ID of a
+// row. SQLite reuses IDs in tables without AUTOINCREMENT.
 func TestRewriteSparesAnotherSession(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, sqliteTables("TEXT", "TEXT"))
@@ -549,8 +566,9 @@ func TestRewriteSparesAnotherSession(t *testing.T) {
 	}, SQLite)
 }
 
-// TestRewriteOfTheLargestItem replaces an item of the size that the server takes at most, which is so often in the statement
-// that only its parameters fit into packets.
+// TestRewriteOfTheLargestItem replaces an item of the largest size that the
+// server takes. The statement has it several times, so it fits into packets
+// only as parameters.
 func TestRewriteOfTheLargestItem(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -566,7 +584,8 @@ func TestRewriteOfTheLargestItem(t *testing.T) {
 	}, MySQL)
 }
 
-// onServerWithARow calls f with a session that holds one item, over a server whose commits fail as told.
+// onServerWithARow calls f with a session that holds one item. The commits of
+// its server fail with the given errors.
 func onServerWithARow(t *testing.T, commits []error, f func(*testing.T, *fakeServer, *Session)) {
 	onFakeServer(t, func(statement string) error {
 		if statement != "COMMIT" || len(commits) == 0 {
@@ -582,7 +601,7 @@ func onServerWithARow(t *testing.T, commits []error, f func(*testing.T, *fakeSer
 	})
 }
 
-// TestRewriteRetriesTheSwapAlone meets conflicts with other clients.
+// TestRewriteRetriesTheSwapAlone has conflicts with other clients.
 func TestRewriteRetriesTheSwapAlone(t *testing.T) {
 	conflict := &pgconn.PgError{Code: "40001"}
 	onServerWithARow(t, []error{conflict, conflict}, func(t *testing.T, server *fakeServer, s *Session) {
@@ -598,7 +617,8 @@ func TestRewriteRetriesTheSwapAlone(t *testing.T) {
 	})
 }
 
-// TestRewriteDoesNotRetryWhatMayBeCommitted loses the connection while a commit is under way.
+// TestRewriteDoesNotRetryWhatMayBeCommitted loses the connection while a commit
+// is under way.
 func TestRewriteDoesNotRetryWhatMayBeCommitted(t *testing.T) {
 	lost := errors.New("connection reset by peer")
 	for _, new := range []Item{nil, Item("1")} {
@@ -611,7 +631,8 @@ func TestRewriteDoesNotRetryWhatMayBeCommitted(t *testing.T) {
 	}
 }
 
-// TestKilledRewrite kills a process in the middle of a pass: every item is there once, and in its place.
+// TestKilledRewrite kills a process in the middle of a pass. Every item is
+// there once, and in its place.
 func TestKilledRewrite(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		const n = 3000
@@ -651,7 +672,8 @@ func negative(item Item) Item {
 	return numbered(min(n, -n), min(n, -n))[0]
 }
 
-// childRewrite makes a pass that replaces all items, and tells of each batch when the next one begins.
+// childRewrite makes a pass that replaces all items. It reports each batch when
+// the next one begins.
 func childRewrite(args []string) error {
 	s, _, err := childSession(args)
 	if err != nil {
@@ -669,7 +691,8 @@ func childRewrite(args []string) error {
 	return err
 }
 
-// TestRewriteWaitsForAnotherClient has one that deletes a row of the batch, and commits late.
+// TestRewriteWaitsForAnotherClient has a client that deletes a row of the batch
+// and commits late.
 func TestRewriteWaitsForAnotherClient(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)

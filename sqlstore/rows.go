@@ -7,16 +7,17 @@ import (
 	"strings"
 )
 
-// A statement with many rows is divided. It keeps to the limits of every database:
-// 999 parameters in old builds of SQLite, of which a row takes up to five, and a
-// packet of 1 MB in MySQL as it used to be configured. It is also far below them,
-// since SQLite compares all constants of a statement with one another.
+// These constants divide a statement with many rows. Each part keeps to the
+// limits of every database: 999 parameters in old builds of SQLite, and a
+// packet of 1 MB in MySQL as it used to be configured. A row takes up to five
+// parameters. The constants are far below those limits, because SQLite compares
+// all constants of a statement with one another.
 const (
 	maxBatchRows  = 50
 	maxBatchBytes = 512 << 10 // one longer item is a batch by itself
 )
 
-// batches divides rows.
+// batches divides rows into batches that keep to these constants.
 func batches[T any](rows []T, size func(T) int) iter.Seq[[]T] {
 	return func(yield func([]T) bool) {
 		start, bytes := 0, 0
@@ -35,19 +36,19 @@ func batches[T any](rows []T, size func(T) int) iter.Seq[[]T] {
 	}
 }
 
-// list returns n times s with commas between.
+// list returns n times s, with commas between.
 func list(s string, n int) string { return strings.Repeat(", "+s, n)[2:] }
 
-// row is a message that is an item.
+// row is a row of the messages table that holds an item.
 type row struct {
 	id   int64
 	data Item
 }
 
-// newest returns the newest limit items, newest first, or all of them if limit is
-// 0 or less. It looks at as many rows. If some of them are not JSON, so that these
-// are not enough, it looks at twice as many, and so on. Each look is one query,
-// which sees the session as it is at one moment.
+// newest returns the newest limit items, newest first, or all of them if limit
+// is 0 or less. It first looks at limit rows. If too few of them are JSON, it
+// looks at twice as many, and so on. Each look is one query, which sees the
+// session as it is at one moment.
 func (t transaction) newest(ctx context.Context, limit int) ([]row, error) {
 	if limit <= 0 {
 		limit = math.MaxInt
@@ -60,14 +61,14 @@ func (t transaction) newest(ctx context.Context, limit int) ([]row, error) {
 	}
 }
 
-// newestQuery returns the query for the newest rows of a session. Its parameters are those of {same ID} and
-// their number.
+// newestQuery returns the query for the newest rows of a session. Its
+// parameters are those of {same ID} and the number of rows.
 func (l layout) newestQuery() string {
 	return "SELECT id, message_data FROM {messages} WHERE {same ID} ORDER BY " + l.newestFirst + " LIMIT ?"
 }
 
-// newestAmong returns at most limit items among the newest rows, and how many
-// rows it has seen.
+// newestAmong returns at most limit items among the newest window rows. It also
+// returns how many rows it has seen.
 func (t transaction) newestAmong(ctx context.Context, limit, window int) (found []row, seen int, err error) {
 	rows, err := t.QueryContext(ctx, t.tables.fill(t.layout.newestQuery()), t.sessionID, t.sessionID, window)
 	if err != nil {

@@ -2,7 +2,7 @@ package sqlstore
 
 import "fmt"
 
-// The tables as the Python SDK makes them.
+// These are the tables as the Python SDK makes them.
 
 var bySQLiteSession = tablesOf{name: "SQLiteSession", ddl: []string{
 	`CREATE TABLE {sessions} (
@@ -55,7 +55,8 @@ var bySQLAlchemyOnPostgres = tablesOf{name: "SQLAlchemySession", ddl: []string{
 	"CREATE INDEX {time index} ON {messages} (session_id, created_at)",
 }}
 
-// forSQLAlchemyOnMySQL returns the tables that somebody makes for Python, in a character set and a collation.
+// forSQLAlchemyOnMySQL returns the tables that somebody makes for Python, with
+// a character set and a collation.
 func forSQLAlchemyOnMySQL(charset, collation string) tablesOf {
 	options := fmt.Sprintf(" ENGINE = InnoDB DEFAULT CHARACTER SET %s COLLATE %s", charset, collation)
 	return tablesOf{name: collation, ddl: []string{
@@ -77,7 +78,8 @@ func forSQLAlchemyOnMySQL(charset, collation string) tablesOf {
 	}}
 }
 
-// madeByPython are the tables of Python that the backends of a dialect may find.
+// madeByPython has the tables of Python that the backends of a dialect may
+// find.
 var madeByPython = map[Dialect][]tablesOf{
 	SQLite:     {bySQLiteSession, bySQLAlchemyOnSQLite},
 	PostgreSQL: {bySQLAlchemyOnPostgres},

@@ -10,15 +10,16 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// Session is a handle on one session of a Store. It implements Session and Rewriter of package encsession.
-// Store.Session makes one; the zero Session returns errors. It is safe for concurrent use, and holds no connection
-// between two calls.
+// Session is a handle on one session of a [Store]. It implements
+// [encsession.Session] and [encsession.Rewriter]. [Store.Session] makes one;
+// the zero Session returns errors. A Session is safe for concurrent use, and
+// holds no connection between two calls.
 type Session struct {
 	store *Store
 	id    string
 }
 
-// SessionID returns the ID that Store.Session was given.
+// SessionID returns the ID that [Store.Session] was given.
 func (s *Session) SessionID() string {
 	if s == nil {
 		return ""
@@ -33,8 +34,9 @@ func (s *Session) check(ctx context.Context) error {
 	return s.store.check(ctx)
 }
 
-// GetItems returns the newest limit items, oldest first; all of them where limit is 0 or less. Its cost depends
-// on the limit, not on the length of the history. Rows that are not JSON are not items, and do not count.
+// GetItems returns the newest limit items, oldest first, or all of them if
+// limit is 0 or less. Its cost depends on the limit, not on the length of the
+// history. Rows that are not JSON are not items, and do not count.
 func (s *Session) GetItems(ctx context.Context, limit int) ([]Item, error) {
 	items, err := s.getItems(ctx, limit)
 	if err != nil {
@@ -62,8 +64,9 @@ func (s *Session) getItems(ctx context.Context, limit int) ([]Item, error) {
 	return items, err
 }
 
-// AddItems appends items in the order given, all of them or, with an error, none. Each must be JSON in valid
-// UTF-8. The database keeps them byte for byte.
+// AddItems appends items in the order given: all of them or, with an error,
+// none. Each must be JSON in valid UTF-8. The database keeps them byte for
+// byte.
 func (s *Session) AddItems(ctx context.Context, items ...Item) error {
 	if err := s.addItems(ctx, items); err != nil {
 		return fmt.Errorf("sqlstore: AddItems: %w", err)
@@ -75,7 +78,7 @@ func (s *Session) addItems(ctx context.Context, items []Item) error {
 	if err := s.check(ctx); err != nil {
 		return err
 	}
-	texts := make([]string, len(items)) // as bytes SQLite would store BLOBs
+	texts := make([]string, len(items)) // SQLite would store a []byte as a BLOB
 	for i, item := range items {
 		if !isJSON(item) {
 			return fmt.Errorf("item %d: %w", i, errNotJSON)
@@ -91,7 +94,8 @@ func (s *Session) addItems(ctx context.Context, items []Item) error {
 				return fmt.Errorf("item %d: the database cannot hold it: %w", i, err)
 			}
 		}
-		// First, as it locks the session: batches of other clients stay apart from this one.
+		// This comes first, because it locks the session: batches of other
+		// clients stay apart from this one.
 		if _, err := t.exec(ctx, t.tables.database.upsert(), t.sessionID); err != nil {
 			return err
 		}
@@ -130,7 +134,8 @@ func (s *Session) popItem(ctx context.Context) (Item, error) {
 			return err
 		}
 		item = rows[0].data
-		// RewriteItems changes a single row without the lock of the session.
+		// RewriteItems changes a single row without the lock of the session, so
+		// another client may have taken this one.
 		removed, err := t.swap(ctx, []change{{row: rows[0]}}, nil)
 		if err == nil && removed != 1 {
 			return errTaken
@@ -143,7 +148,8 @@ func (s *Session) popItem(ctx context.Context) (Item, error) {
 	return item, nil
 }
 
-// ClearSession removes all rows of the session, also those that are not JSON.
+// ClearSession removes all rows of the session, including those that are not
+// JSON.
 func (s *Session) ClearSession(ctx context.Context) error {
 	if err := s.clearSession(ctx); err != nil {
 		return fmt.Errorf("sqlstore: ClearSession: %w", err)
@@ -163,8 +169,9 @@ func (s *Session) clearSession(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// Where the collation of found tables takes two IDs for equal, they have one row in {sessions}. It
-		// stays while either has messages: the foreign key would remove these too.
+		// If the collation of found tables treats two IDs as equal, they share
+		// one row in {sessions}. It stays while either ID has messages: the
+		// foreign key would remove these too.
 		removed, err := t.exec(ctx, "DELETE FROM {sessions} WHERE {same ID} AND NOT EXISTS "+
 			"(SELECT 1 FROM {messages} WHERE {sessions}.session_id = {messages}.session_id)", t.sessionID, t.sessionID)
 		if err != nil || removed > 0 {
@@ -181,7 +188,7 @@ func (s *Session) clearSession(ctx context.Context) error {
 
 var errNotJSON = errors.New("it is not JSON in valid UTF-8")
 
-// isJSON asks the fast check for objects first, which nearly all items are.
+// isJSON tries the fast check for objects first: nearly all items are objects.
 func isJSON(data []byte) bool {
 	return encsession.ValidItem(data) || json.Valid(data) && utf8.Valid(data)
 }

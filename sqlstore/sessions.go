@@ -10,18 +10,20 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// sessionsPerQuery is how many sessions are held in memory at a time.
+// sessionsPerQuery is the number of sessions that are held in memory at a time.
 const sessionsPerQuery = 200
 
-// Sessions goes through all sessions, each once, in the order in which the
-// database sorts their IDs: those with a row in the sessions table, also if all
-// their items have been popped, and then those that only have messages. Those have
-// no times. UpdatedAt is the time of the last AddItems.
+// Sessions goes through all sessions, each once. First come those with a row in
+// the sessions table, even if all their items have been popped. They come in
+// the order in which the database sorts their IDs. Then come those that only
+// have messages, ordered by their oldest one. Those have no times. UpdatedAt is
+// the time of the last AddItems.
 //
-// Sessions holds neither a connection nor a lock while the loop's body runs, which
-// may use the store. Of sessions that are created or cleared meanwhile it gives
-// some and not others. The memory it needs does not depend on their number. An
-// error comes with the zero SessionInfo and ends the loop.
+// Sessions holds neither a connection nor a lock while the loop's body runs, so
+// the body may use the store. If sessions are created or cleared meanwhile,
+// Sessions gives some of them and not others. The memory it needs does not
+// depend on the number of sessions. An error comes with the zero
+// [encsession.SessionInfo] and ends the loop.
 func (s *Store) Sessions(ctx context.Context) iter.Seq2[encsession.SessionInfo, error] {
 	return func(yield func(encsession.SessionInfo, error) bool) {
 		if err := s.check(ctx); err != nil {
@@ -44,8 +46,9 @@ func (s *Store) Sessions(ctx context.Context) iter.Seq2[encsession.SessionInfo, 
 	}
 }
 
-// sessionRows lists the sessions table. The IDs are unique under the collation of their column, so that
-// sorting by that, which is what its index does, leaves nothing out between two queries.
+// sessionRows lists the sessions table. The IDs are unique under the collation
+// of their column. Its index sorts by that collation too, so nothing is left
+// out between two queries.
 func (s *Store) sessionRows(ctx context.Context) iter.Seq2[[]sessionRow, error] {
 	return s.pages(ctx, func(l *layout, last *sessionRow) (query string, args []any) {
 		query = "SELECT 0, session_id, " + l.times + " FROM {sessions} WHERE " + s.database.isText("session_id") + "{checked}"
@@ -56,8 +59,10 @@ func (s *Store) sessionRows(ctx context.Context) iter.Seq2[[]sessionRow, error] 
 	})
 }
 
-// otherSessions lists the IDs of the messages table that have no row in the sessions table: if found tables have no
-// foreign key, or a collation that takes two IDs for equal, so that only one of them has a row.
+// otherSessions lists the IDs of the messages table that have no row in the
+// sessions table. Such IDs exist if found tables have no foreign key. They also
+// exist if a collation treats two IDs as equal, so that only one of them has a
+// row.
 func (s *Store) otherSessions(ctx context.Context) iter.Seq2[[]sessionRow, error] {
 	same := func(a, b string) string {
 		d := s.database
@@ -65,9 +70,10 @@ func (s *Store) otherSessions(ctx context.Context) iter.Seq2[[]sessionRow, error
 			a, b, d.bytes(a+".session_id"), d.bytes(b+".session_id"))
 	}
 	return s.pages(ctx, func(_ *layout, last *sessionRow) (query string, args []any) {
-		// The oldest message stands for the session, so that no ID comes twice and none has to be remembered. A
-		// subquery will not do for the sessions: MariaDB takes the result that it remembers from one ID for
-		// another that the collation takes for equal.
+		// The oldest message stands for the session, so no ID comes twice and
+		// none has to be remembered. A subquery for the sessions does not work:
+		// MariaDB remembers its result for one ID, and uses it for another ID
+		// that the collation treats as equal.
 		query = "SELECT m.id, m.session_id, NULL, NULL FROM {messages} AS m LEFT JOIN {sessions} AS s ON " + same("s", "m") +
 			" WHERE s.session_id IS NULL AND " + s.database.isText("m.session_id") + "{checked} AND NOT EXISTS " +
 			"(SELECT 1 FROM {messages} AS older WHERE " + same("older", "m") + " AND older.id < m.id)"
@@ -83,7 +89,7 @@ type sessionRow struct {
 	message int64 // the ID of its oldest message, if the session has no row
 }
 
-// pages executes queries, of which each begins behind the last row of the one
+// pages executes queries, each of which begins behind the last row of the one
 // before. The last parameter is the number of rows.
 func (s *Store) pages(ctx context.Context, query func(*layout, *sessionRow) (string, []any)) iter.Seq2[[]sessionRow, error] {
 	return func(yield func([]sessionRow, error) bool) {
@@ -129,7 +135,7 @@ func (s *Store) sessionsBehind(ctx context.Context, last *sessionRow, query func
 	return page, err
 }
 
-// timeOf makes a time of microseconds since 1970.
+// timeOf turns microseconds since 1970 into a time.
 func timeOf(micros sql.NullInt64) time.Time {
 	if !micros.Valid {
 		return time.Time{}

@@ -23,7 +23,7 @@ func sessionIDs(t testing.TB, s *Store) []string {
 	return ids
 }
 
-// insertSessions fills the sessions table on the side.
+// insertSessions fills the sessions table without the store.
 func (f *fixture) insertSessions(t testing.TB, n int) (ids []string) {
 	for i := range n {
 		ids = append(ids, fmt.Sprintf("session-%06d", i))
@@ -56,13 +56,14 @@ func TestSessions(t *testing.T) {
 	})
 }
 
-// TestSessionsThatShareARow lists IDs that a collation takes for equal, each once.
+// TestSessionsThatShareARow lists IDs that a collation treats as equal, each
+// once.
 func TestSessionsThatShareARow(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range inconsiderate[b.dialect] {
 			f := newFixture(t, b, by)
 			want := f.insertSessions(t, 300)
-			for i := range 220 { // more than a query gives
+			for i := range 220 { // more than a query returns
 				id := fmt.Sprintf("SESSION-%06d", i)
 				want = append(want, id)
 			}
@@ -74,7 +75,8 @@ func TestSessionsThatShareARow(t *testing.T) {
 	})
 }
 
-// TestSessionsOnOneConnection uses the store in the body of the loop, and leaves the loop early.
+// TestSessionsOnOneConnection uses the store in the body of the loop, and
+// leaves the loop early.
 func TestSessionsOnOneConnection(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -117,8 +119,9 @@ func TestSessionsErrors(t *testing.T) {
 	})
 }
 
-// TestSessionsMemory measures what is in use while 100,000 sessions pass, or 20,000 on the servers and the second driver of
-// SQLite. It does not run beside other tests.
+// TestSessionsMemory measures the memory in use while 100,000 sessions pass. On
+// the servers, on the second driver of SQLite, and under the race detector it
+// is 20,000. The test does not run beside other tests.
 func TestSessionsMemory(t *testing.T) {
 	for i, b := range backends {
 		n := 20_000
@@ -150,7 +153,8 @@ func heap() uint64 {
 	return stats.HeapAlloc
 }
 
-// TestSessionTimes compares what Sessions gives to what other clients have written.
+// TestSessionTimes compares the times that Sessions returns with those that
+// other clients have written.
 func TestSessionTimes(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
@@ -159,7 +163,7 @@ func TestSessionTimes(t *testing.T) {
 			add(t, f.Session("new"), numbered(1, 1)...)
 			f.exec(t, "INSERT INTO {sessions} (session_id, created_at, updated_at) VALUES ('old', '2020-01-02 03:04:05', '2021-06-07 08:09:10')")
 			store := f.Store
-			if b.dialect != SQLite { // whose times are those of UTC in any case
+			if b.dialect != SQLite { // its times are in UTC in any case
 				store = f.in(t, map[Dialect]string{PostgreSQL: "timezone=UTC", MySQL: "time_zone=%27%2B00:00%27"}[b.dialect])
 			}
 			if b.dialect == MySQL {

@@ -10,7 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// sqliteBusyTimeout is how many milliseconds a connection waits for another one's lock, at least, as in Python.
+// sqliteBusyTimeout is the least number of milliseconds that a connection waits
+// for another one's lock. It is that of Python.
 const sqliteBusyTimeout = 5000
 
 // Result codes of SQLite, without the extension in their upper bits.
@@ -20,14 +21,16 @@ const (
 )
 
 type sqlite struct {
-	modeIsSet atomic.Bool // whether the journal mode is WAL, as near it as the file can have, or not for us to set
+	// modeIsSet is true if the journal mode needs no setting: it is WAL, or as
+	// near to WAL as the file can have, or must be left alone.
+	modeIsSet atomic.Bool
 }
 
 func (*sqlite) quote(identifier string) string { return `"` + identifier + `"` }
 
 func (*sqlite) placeholders(query string) string { return query }
 
-// bytes makes text of a BLOB too, which found tables may hold.
+// bytes also makes text of a BLOB, which found tables may hold.
 func (*sqlite) bytes(column string) string { return "CAST(" + column + " AS TEXT) COLLATE BINARY" }
 
 func (*sqlite) isText(column string) string { return "typeof(" + column + ") = 'text'" }
@@ -41,12 +44,14 @@ func (*sqlite) upsert() string {
 
 func (*sqlite) lock() string { return "" }
 
-// begin takes the lock of the database. A plain BEGIN would take it at the first write, and where another
-// client has written since the first read, that fails at once.
+// begin takes the lock of the database. A plain BEGIN would take it at the
+// first write. If another client has written since the first read, that fails
+// at once.
 func (*sqlite) begin() []string { return []string{"BEGIN IMMEDIATE"} }
 
-// prepare sets the busy timeout, which belongs to the connection, each time: whether the pool has just opened
-// it cannot be seen. WAL mode belongs to the file, so that it is set once.
+// prepare sets the busy timeout each time. The timeout belongs to the
+// connection, and prepare cannot see whether the pool has just opened it. WAL
+// mode belongs to the file, so it is set once.
 func (d *sqlite) prepare(ctx context.Context, conn *sql.Conn) error {
 	var timeout int
 	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
@@ -63,16 +68,18 @@ func (d *sqlite) prepare(ctx context.Context, conn *sql.Conn) error {
 	var mode string
 	err := conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode)
 	if d.attempts(err) > 1 || ctx.Err() != nil {
-		return err // another client is in the way, and SQLite does not always wait for it here
+		// Another client is in the way, and SQLite does not always wait for it
+		// here.
+		return err
 	}
-	// A file that is read-only, or is no database, cannot be switched: reading one may work all the same, and
-	// where it does not, its error is the clearer one.
+	// A file that is read-only or not a database cannot be switched. Reading it
+	// may still work. If not, the error of the read is clearer.
 	d.modeIsSet.Store(err == nil)
 	return nil
 }
 
-// isClean finds out by beginning a transaction, which fails inside another one. It matters that a connection is not
-// thrown away without need: the database in memory would go with it.
+// isClean begins a transaction, which fails inside another one. A connection
+// must not be thrown away without need: a database in memory would go with it.
 func (*sqlite) isClean(ctx context.Context, conn *sql.Conn) bool {
 	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
 		return false
@@ -96,7 +103,8 @@ func (d *sqlite) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout,
 		return layout{}, err
 	}
 	if encoding != "UTF-8" {
-		// SQLite replaces some characters on their way to UTF-16, which could make two session IDs one.
+		// SQLite replaces some characters on their way to UTF-16, which could
+		// make two session IDs one.
 		return layout{}, fmt.Errorf("the database is encoded in %s, not UTF-8: %w", encoding, errors.ErrUnsupported)
 	}
 	for _, column := range []struct{ table, name string }{
@@ -120,14 +128,16 @@ func (d *sqlite) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout,
 	isByTime, err := d.isByTime(ctx, conn, t.messages)
 	if isByTime {
 		found.newestFirst = "created_at DESC, id DESC"
-		// A bare column would have drivers make a time.Time of it, by its declared type.
+		// Drivers would make a time.Time of a bare column, because of its
+		// declared type.
 		found.parts = []part{byTime(" AND created_at IS NOT NULL", "+created_at", "?"), byID(" AND created_at IS NULL")}
 		found.ahead, err = d.ahead(ctx, conn, t.messages)
 	}
 	return found, err
 }
 
-// checkID makes sure that a message's ID is SQLite's own number of the row. Any other column may hold anything.
+// checkID makes sure that the ID of a message is SQLite's own number of the
+// row. Any other column may hold anything.
 func (*sqlite) checkID(ctx context.Context, conn *sql.Conn, messages string) error {
 	var declared string
 	var keys int
@@ -143,8 +153,8 @@ func (*sqlite) checkID(ctx context.Context, conn *sql.Conn, messages string) err
 	return err
 }
 
-// checkBranches refuses the database of an AdvancedSQLiteSession of Python, which shows only messages that are in
-// another table of its own.
+// checkBranches refuses the database of a Python AdvancedSQLiteSession. That
+// class shows a message only if it also has a row in another table.
 func (*sqlite) checkBranches(ctx context.Context, conn *sql.Conn, messages string) error {
 	var tables int
 	err := conn.QueryRowContext(ctx, `SELECT COUNT(*) FROM pragma_foreign_key_list('message_structure') AS keys
@@ -156,7 +166,8 @@ func (*sqlite) checkBranches(ctx context.Context, conn *sql.Conn, messages strin
 		"there that this package does not know: give the two databases of their own: %w", errors.ErrUnsupported)
 }
 
-// ahead compares created_at to its default. NULL is the oldest time.
+// ahead returns the condition of layout.ahead, which compares created_at to its
+// default. NULL is the oldest time.
 func (*sqlite) ahead(ctx context.Context, conn *sql.Conn, messages string) (string, error) {
 	var value sql.NullString
 	err := conn.QueryRowContext(ctx, "SELECT dflt_value FROM pragma_table_info(?) WHERE name = 'created_at'", messages).Scan(&value)
@@ -166,7 +177,8 @@ func (*sqlite) ahead(ctx context.Context, conn *sql.Conn, messages string) (stri
 	return fmt.Sprintf("created_at IS NOT NULL AND COALESCE(created_at > (%s), TRUE)", value.String), err
 }
 
-// times gives the times of a session, which are text in UTC.
+// times returns the expressions for the times of a session, which are text in
+// UTC.
 func (*sqlite) times(ctx context.Context, conn *sql.Conn, sessions string) (string, error) {
 	return sessionTimes(func(column string) (string, error) {
 		var columns int
@@ -184,8 +196,9 @@ func (*sqlite) exists(ctx context.Context, conn *sql.Conn, table string) (bool, 
 	return columns > 0, err
 }
 
-// keepsText makes sure that a column keeps text as it is. SQLite turns text that looks like a number into one where the
-// declared type of the column says so, by the rules of section 3.1 of its "Datatypes": the IDs 7 and 007 would be one.
+// keepsText makes sure that a column keeps text as it is. For some declared
+// types, SQLite turns text that looks like a number into a number: see section
+// 3.1 of its "Datatypes". The IDs 7 and 007 would be one.
 func (*sqlite) keepsText(ctx context.Context, conn *sql.Conn, table, column string) error {
 	var declared string
 	err := conn.QueryRowContext(ctx, "SELECT upper(type) FROM pragma_table_info(?) WHERE name = ?", table, column).Scan(&declared)
@@ -204,10 +217,16 @@ func (*sqlite) keepsText(ctx context.Context, conn *sql.Conn, table, column stri
 		column, table, declared, errors.ErrUnsupported)
 }
 
-// isByTime tells by the index whose table it is. SQLiteSession of Python orders by id and has an index
-// (session_id, id), as our own tables have, or one of the same name on (session_id, created_at), if an SDK before
-// 0.6.4 has made it. SQLAlchemySession orders by created_at, then id, and has an index of another name on
-// (session_id, created_at), to which SQLite adds the id. The orders differ only if the clock has been set back.
+// isByTime reports whether SQLAlchemySession of Python made the table, which it
+// tells by the index. Otherwise SQLiteSession or this package made it.
+//
+//   - SQLiteSession orders by id. It has an index on (session_id, id), as our
+//     own tables have. If an SDK before 0.6.4 made it, the index has the same
+//     name and is on (session_id, created_at).
+//   - SQLAlchemySession orders by created_at, then id. It has an index of
+//     another name on (session_id, created_at), to which SQLite adds the id.
+//
+// The two orders differ only if the clock has been set back.
 func (*sqlite) isByTime(ctx context.Context, conn *sql.Conn, messages string) (bool, error) {
 	const query = `
 		SELECT COUNT(CASE second.name WHEN 'id' THEN 1 END),
@@ -250,8 +269,9 @@ func (*sqlite) attempts(err error) int {
 	return 1
 }
 
-// sqliteCode returns SQLite's result code, or 0. mattn/go-sqlite3 gives it in a field, modernc.org/sqlite and
-// ncruces/go-sqlite3 by a method, of which the latter returns a type of its own.
+// sqliteCode returns SQLite's result code, or 0. mattn/go-sqlite3 gives it in a
+// field; modernc.org/sqlite and ncruces/go-sqlite3 give it by a method. The
+// method of ncruces/go-sqlite3 returns a type of its own.
 func sqliteCode(err error) int {
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		method := reflect.ValueOf(e).MethodByName("Code")

@@ -9,23 +9,29 @@ import (
 	"sync/atomic"
 )
 
-// Item is one item of a conversation: a JSON text in UTF-8. It is the Item of package encsession.
+// Item is one item of a conversation: a JSON text in UTF-8. It is the same type
+// as [encsession.Item].
 type Item = json.RawMessage
 
-// Store keeps sessions in two tables of a database. New makes one; the zero Store returns errors. It is safe for
-// concurrent use, and several Stores, in one or in many processes, may share a database.
+// Store keeps sessions in two tables of a database. [New] makes one; the zero
+// Store returns errors. A Store is safe for concurrent use. Several Stores, in
+// one or in many processes, may share a database.
 type Store struct {
 	db       *sql.DB
 	database database
 	tables   tables
 
-	found atomic.Pointer[layout] // how the tables were made; nil until they have been found
+	// found says how the tables were made; it is nil until they have been
+	// found.
+	found atomic.Pointer[layout]
 }
 
-// New returns a Store on a database that the caller has opened with a driver of its choice, and closes. It does not
-// use the database: CreateTables makes the tables where they are missing.
+// New returns a Store on a database that the caller has opened with a driver of
+// its choice. The caller also closes it. New does not use the database:
+// [Store.CreateTables] creates the tables if they are missing.
 //
-// It refuses a nil db, a Dialect that is none of the constants, and a nil or invalid option.
+// New refuses a nil db, a Dialect that is none of the constants, and a nil or
+// invalid option.
 func New(db *sql.DB, dialect Dialect, opts ...Option) (*Store, error) {
 	s, err := newStore(db, dialect, opts)
 	if err != nil {
@@ -64,14 +70,15 @@ func newStore(db *sql.DB, dialect Dialect, opts []Option) (*Store, error) {
 	return s, nil
 }
 
-// Session returns a handle on the session of that ID. Sessions need not be created: one without items is empty.
-// An ID that the database cannot hold is an error of the handle's methods.
+// Session returns a handle on the session with this ID. Sessions need not be
+// created: one without items is empty. If the database cannot hold the ID, the
+// methods of the handle return an error.
 func (s *Store) Session(sessionID string) *Session {
 	return &Session{store: s, id: sessionID}
 }
 
-// Option is an option of New. Where two options set the same thing, the later one counts. The nil Option is an
-// error.
+// Option is an option of [New]. If two options set the same thing, the later
+// one counts. A nil Option is an error.
 type Option func(*config) error
 
 type config struct {
@@ -81,11 +88,13 @@ type config struct {
 	withoutWAL         bool
 }
 
-// WithTables names the tables, which otherwise are agent_sessions and agent_messages, as in Python. The names
-// must differ by more than case, and each must be an identifier: at most 63 letters, digits and underscores of
-// ASCII, not starting with a digit. Unless
-// WithSchema names their schema, the tables are looked for where the connection
-// looks for tables without one: in PostgreSQL that is its search_path.
+// WithTables names the tables. Without it they are agent_sessions and
+// agent_messages, as in Python. The names must differ by more than case. Each
+// must be an identifier: at most 63 letters, digits and underscores of ASCII,
+// not starting with a digit.
+//
+// If [WithSchema] does not name their schema, the tables are found as the
+// connection finds tables without one: in PostgreSQL, by its search_path.
 func WithTables(sessions, messages string) Option {
 	return func(c *config) error {
 		for _, name := range []string{sessions, messages} {
@@ -101,11 +110,11 @@ func WithTables(sessions, messages string) Option {
 	}
 }
 
-// WithSchema names the schema of the tables in PostgreSQL, and the database that
-// holds them in MySQL. It must exist. Poolers pass no search_path on, so that the
-// tables in another schema than that of the role need this. The name has at most
-// 63 letters, digits, underscores and hyphens of ASCII. SQLite has no schemas: with
-// it, the option is an error.
+// WithSchema names the schema of the tables in PostgreSQL, and the database
+// that holds them in MySQL. The schema must exist. Poolers do not pass on a
+// search_path, so tables outside the role's own schema need this option there.
+// The name has at most 63 letters, digits, underscores and hyphens of ASCII.
+// SQLite has no schemas, so the option is an error there.
 func WithSchema(name string) Option {
 	return func(c *config) error {
 		if c.dialect == SQLite {
@@ -119,9 +128,9 @@ func WithSchema(name string) Option {
 	}
 }
 
-// WithoutWAL leaves the journal mode of a SQLite file as it is. File systems of
-// networks need it, as they cannot have WAL. Readers and writers then wait for one
-// another. With other databases the option is an error.
+// WithoutWAL leaves the journal mode of a SQLite file as it is. Network file
+// systems need it, because they cannot have WAL. Readers and writers then wait
+// for one another. With other databases the option is an error.
 func WithoutWAL() Option {
 	return func(c *config) error {
 		if c.dialect != SQLite {

@@ -11,9 +11,12 @@ import (
 )
 
 // TestSuite runs the conformance suite over the store, and over an
-// EncryptedSession over it, on our tables and on those that Python makes. It runs
-// over the store alone if that says enough. SQLiteSession's tables are ours. Other
-// servers of a kind get our tables, and the store alone.
+// EncryptedSession on top of it. It uses our tables and those that Python
+// makes:
+//
+//   - The tables of SQLiteSession are left out, because they are like ours.
+//   - Most tables of Python are used with the store alone.
+//   - The moreBackends get our tables, and the store alone.
 func TestSuite(t *testing.T) {
 	key, err := encsession.ParseKey(encsession.GenerateKey())
 	require.NoError(t, err)

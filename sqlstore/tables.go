@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// maxIdentifier is the length that PostgreSQL cuts longer identifiers to. MySQL takes one character more.
+// maxIdentifier is the length to which PostgreSQL cuts longer identifiers.
+// MySQL takes one character more.
 const maxIdentifier = 63
 
 // tables holds the names of the tables, and fills them into statements.
@@ -31,19 +32,20 @@ func newTables(d database, c config) tables {
 	t.names = strings.NewReplacer(
 		"{sessions}", t.name(c.sessions),
 		"{messages}", t.name(c.messages),
-		// The names of the indexes are those that Python gives them.
+		// The indexes have the names that Python gives them.
 		"{id index}", d.quote(cut("idx_"+c.messages+"_session_id")),
 		"{time index}", d.quote(cut("idx_"+c.messages+"_session_time")),
 		"{foreign key}", d.quote(cut("fk_"+c.messages)),
-		// The first comparison is what an index of the column serves, whatever its collation;
-		// the second tells apart what that collation takes for equal.
+		// An index of the column serves the first comparison, whatever its
+		// collation. The second one tells apart IDs that this collation treats
+		// as equal.
 		"{same ID}", "session_id = ? AND "+d.bytes("session_id")+" = ?"+d.checked(),
 		"{checked}", d.checked(),
 	)
 	return t
 }
 
-// name returns a table's name as it stands in a statement.
+// name returns a table's name as it is written in a statement.
 func (t tables) name(table string) string {
 	if t.schema == "" {
 		return t.database.quote(table)
@@ -51,7 +53,8 @@ func (t tables) name(table string) string {
 	return t.database.quote(t.schema) + "." + t.database.quote(table)
 }
 
-// schemaOrNil returns the schema as a parameter of a statement: NULL is that of the connection.
+// schemaOrNil returns the schema as a parameter of a statement. NULL stands for
+// the schema of the connection.
 func (t tables) schemaOrNil() any {
 	if t.schema == "" {
 		return nil
@@ -59,7 +62,8 @@ func (t tables) schemaOrNil() any {
 	return t.schema
 }
 
-// cut shortens a name that is made from that of a table, to one that no other table's name is cut to.
+// cut shortens a name that is made from a table's name. Different names stay
+// different.
 func cut(name string) string {
 	if len(name) <= maxIdentifier {
 		return name
@@ -69,9 +73,10 @@ func cut(name string) string {
 	return name[:maxIdentifier-len(suffix)] + suffix
 }
 
-// fill makes a statement of a text in which the tables, what belongs to them and two conditions have names in
-// braces, and every parameter is a question mark. {same ID} has two parameters, both the session ID, and includes
-// {checked}, which begins with AND.
+// fill makes a statement of a text. In the text, a name in braces stands for a
+// table, for something that belongs to it, or for one of two conditions. Every
+// parameter is a question mark. {same ID} has two parameters, both the session
+// ID. It includes {checked}, which begins with AND.
 func (t tables) fill(query string) string {
 	return t.database.placeholders(t.names.Replace(query))
 }
@@ -86,8 +91,9 @@ func (t tables) exec(ctx context.Context, conn *sql.Conn, statements ...string) 
 	return nil
 }
 
-// CreateTables creates the two tables, and the index that reading needs, where they are missing. Tables that
-// are there, those that Python made among them, it leaves as they are.
+// CreateTables creates the two tables, and the index that reading needs, if
+// they are missing. It leaves existing tables as they are, including those that
+// Python made.
 func (s *Store) CreateTables(ctx context.Context) error {
 	if err := s.check(ctx); err != nil {
 		return fmt.Errorf("sqlstore: CreateTables: %w", err)
@@ -95,7 +101,9 @@ func (s *Store) CreateTables(ctx context.Context) error {
 	err := s.onConnection(ctx, func(conn *sql.Conn) error {
 		var missing missingTable
 		if _, err := s.database.inspect(ctx, conn, s.tables); !errors.As(err, &missing) {
-			return err // nil where the tables are there, so that it needs no right to create any
+			// If the tables exist, err is nil: no right to create tables is
+			// needed.
+			return err
 		}
 		return s.inTransaction(ctx, conn, func() error {
 			return s.database.create(ctx, conn, s.tables)

@@ -47,8 +47,9 @@ func TestCreateTablesLeavesTablesAlone(t *testing.T) {
 	})
 }
 
-// TestCreateTablesLikePython compares our tables with those of Python. What differs on purpose: the IDs have
-// 64 bits, on PostgreSQL the index also has the id, and on MySQL the collation is bytewise.
+// TestCreateTablesLikePython compares our tables with those of Python. Three
+// differences are intended: the IDs have 64 bits, on PostgreSQL the index also
+// has the id, and on MySQL the collation is bytewise.
 func TestCreateTablesLikePython(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		describe := func(f *fixture) string {
@@ -62,7 +63,7 @@ func TestCreateTablesLikePython(t *testing.T) {
 	})
 }
 
-// TestCreateTablesCompletes finds one of the two tables.
+// TestCreateTablesCompletes starts with one of the two tables.
 func TestCreateTablesCompletes(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -123,7 +124,8 @@ func TestTableNames(t *testing.T) {
 	}
 }
 
-// TestAwkwardTableNames uses names that are keywords, mixed in case, or as long as can be.
+// TestAwkwardTableNames uses names that are keywords, mixed in case, or of the
+// greatest length.
 func TestAwkwardTableNames(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		dsn := b.dsn(t)
@@ -148,7 +150,8 @@ func TestAwkwardTableNames(t *testing.T) {
 	})
 }
 
-// TestSchemas has tables of one name in two schemas, neither of which the connection looks into by itself.
+// TestSchemas has tables of one name in two schemas. The connection looks into
+// neither of them by itself.
 func TestSchemas(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, tablesOf{ddl: []string{}})
@@ -207,7 +210,8 @@ func TestSchemaNames(t *testing.T) {
 	require.EqualError(t, err, "sqlstore: New: option 0: MySQL has no journal mode")
 }
 
-// TestJournalMode leaves the mode alone if it is told to.
+// TestJournalMode checks that WithoutWAL leaves the mode alone, and that
+// without it the mode is WAL.
 func TestJournalMode(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, mode := range []string{"delete", "truncate", "wal"} {
@@ -234,7 +238,8 @@ func TestJournalMode(t *testing.T) {
 	}, SQLite)
 }
 
-// TestSynchronous holds what the documentation says of each driver's default, and of the DSN that it recommends.
+// TestSynchronous checks the documentation: the default of each driver, and the
+// DSN that it recommends.
 func TestSynchronous(t *testing.T) {
 	for driver, want := range map[string]struct {
 		dsn      string

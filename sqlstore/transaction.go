@@ -10,17 +10,18 @@ import (
 	"time"
 )
 
-// How often, and for how long, something is tried again that failed because of other clients. SQLite and the
-// servers wait for locks by themselves, so that most attempts take a while.
+// These limits apply to work that is tried again because it failed due to other
+// clients. SQLite and the servers wait for locks by themselves, so most
+// attempts take a while.
 const (
 	maxAttempts  = 20
-	lockAttempts = 3 // of calls that have waited for a lock until the server's time for that was over
+	lockAttempts = 3 // after a lock timeout of the server
 	maxRetryTime = 30 * time.Second
 	maxDelay     = 500 * time.Millisecond // between two attempts
 )
 
-// rollbackTimeout is how long a server may take for a rollback before its connection is closed, which rolls
-// back too.
+// rollbackTimeout is the longest time that a server may take for a rollback.
+// After that its connection is closed, which rolls back too.
 const rollbackTimeout = 5 * time.Second
 
 func (s *Store) check(ctx context.Context) error {
@@ -30,8 +31,8 @@ func (s *Store) check(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// onConnection calls f with a connection that is ready for use, and again with another where f failed because of
-// other clients.
+// onConnection calls f with a connection that is ready for use. If f fails
+// because of other clients, it is called again with another connection.
 func (s *Store) onConnection(ctx context.Context, f func(*sql.Conn) error) error {
 	attempt := func() error {
 		conn, err := s.db.Conn(ctx)
@@ -66,7 +67,8 @@ func (s *Store) onConnection(ctx context.Context, f func(*sql.Conn) error) error
 	}
 }
 
-// delay returns how long to wait after the nth attempt: a random time, so that clients which met do not meet again.
+// delay returns how long to wait after the nth attempt. The time is random, so
+// that clients that have collided do not collide again.
 func delay(n int) time.Duration {
 	longest := min(maxDelay, time.Millisecond<<min(n, 10))
 	return rand.N(longest)
@@ -83,10 +85,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// inTransaction calls f in a transaction that writes. It commits where f returns nil, and rolls back otherwise.
+// inTransaction calls f in a transaction that writes. It commits if f returns
+// nil, and rolls back otherwise.
 //
-// It does not use sql.Tx: that begins a transaction on SQLite which fails, instead of waiting, where another client
-// writes between its first read and its first write, and it commits under the caller's context, so that a context
+// It does not use sql.Tx: that begins a transaction on SQLite which fails,
+// instead of waiting, if another client writes between its first read and its
+// first write, and it commits under the caller's context, so that a context
 // that ends at the wrong moment makes an error of what has been committed.
 func (s *Store) inTransaction(ctx context.Context, conn *sql.Conn, f func() error) error {
 	err := s.tables.exec(ctx, conn, s.database.begin()...)
@@ -105,7 +109,8 @@ func (s *Store) inTransaction(ctx context.Context, conn *sql.Conn, f func() erro
 	return err
 }
 
-// rollBack leaves the connection without a transaction, or else makes sure that nobody uses it again.
+// rollBack leaves the connection without a transaction. If it cannot, it makes
+// sure that nobody uses the connection again.
 func (s *Store) rollBack(ctx context.Context, conn *sql.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
@@ -117,7 +122,8 @@ func (s *Store) rollBack(ctx context.Context, conn *sql.Conn) {
 // discard tells database/sql not to put a connection back into the pool.
 func discard(conn *sql.Conn) { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }
 
-// transaction is a connection for work on one session: in a transaction that writes, or for a single read.
+// transaction is a connection for work on one session. The work is a single
+// read, or happens in a transaction that writes.
 type transaction struct {
 	*sql.Conn
 	tables    tables
@@ -139,16 +145,19 @@ func (t transaction) lock(ctx context.Context) error {
 	if query == "" {
 		return nil
 	}
-	// Not with Exec: in go-sql-driver/mysql 1.10.1 that waits for ever for the end of a result without rows.
+	// Not with Exec: in go-sql-driver/mysql 1.10.1 that waits for ever for the
+	// end of a result without rows.
 	var found int
 	err := t.QueryRowContext(ctx, t.tables.fill(query), t.sessionID).Scan(&found)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil // an empty session: there is nothing that two writers could both take
+		// The session is empty: there is nothing that two writers could both
+		// take.
+		return nil
 	}
 	return err
 }
 
-// read calls f with a connection on which it may execute queries that each stand for itself.
+// read calls f with a connection for queries that do not depend on one another.
 func (s *Session) read(ctx context.Context, f func(transaction) error) error {
 	return s.store.onConnection(ctx, func(conn *sql.Conn) error {
 		t, err := s.open(ctx, conn)
@@ -159,7 +168,8 @@ func (s *Session) read(ctx context.Context, f func(transaction) error) error {
 	})
 }
 
-// write calls f in a transaction, and again in another where other clients were in the way.
+// write calls f in a transaction. If other clients were in the way, it calls f
+// again in another one.
 func (s *Session) write(ctx context.Context, f func(transaction) error) error {
 	return s.store.onConnection(ctx, func(conn *sql.Conn) error {
 		t, err := s.open(ctx, conn)
@@ -170,7 +180,8 @@ func (s *Session) write(ctx context.Context, f func(transaction) error) error {
 	})
 }
 
-// open finds out whether the tables can hold the session ID.
+// open returns a transaction for the session, or an error if the tables cannot
+// hold its ID.
 func (s *Session) open(ctx context.Context, conn *sql.Conn) (transaction, error) {
 	found, err := s.store.layout(ctx, conn)
 	if err != nil {
@@ -184,7 +195,7 @@ func (s *Session) open(ctx context.Context, conn *sql.Conn) (transaction, error)
 	return transaction{Conn: conn, tables: s.store.tables, layout: *found, sessionID: s.id}, nil
 }
 
-// layout finds out how the tables were made, once.
+// layout returns how the tables were made. The Store looks at them only once.
 func (s *Store) layout(ctx context.Context, conn *sql.Conn) (*layout, error) {
 	if found := s.found.Load(); found != nil {
 		return found, nil

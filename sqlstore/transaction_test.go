@@ -17,11 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeServer is a driver whose statements succeed and do nothing, but for those that fail.
+// fakeServer is a driver whose statements do nothing. They succeed, unless fail
+// returns an error for them.
 type fakeServer struct {
 	fail       func(statement string) error
 	statements []string
-	row        []driver.Value // that every query finds
+	row        []driver.Value // found by every query
 	opened     int
 	closed     int
 }
@@ -55,7 +56,7 @@ func (c *fakeConn) QueryContext(ctx context.Context, query string, args []driver
 	return &fakeRows{c.server.row}, nil
 }
 
-// fakeRows is one row, or none.
+// fakeRows holds one row, or none.
 type fakeRows struct{ row []driver.Value }
 
 func (r *fakeRows) Columns() []string { return make([]string, len(r.row)) }
@@ -70,8 +71,8 @@ func (r *fakeRows) Next(values []driver.Value) error {
 	return nil
 }
 
-// onFakeServer calls f with a session in a store that need not look for its tables, in a bubble with a clock of
-// its own.
+// onFakeServer calls f with a session in a store that need not look for its
+// tables. It runs in a bubble with a clock of its own.
 func onFakeServer(t *testing.T, fail func(statement string) error, f func(*testing.T, *fakeServer, *Session)) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &fakeServer{fail: fail}
@@ -125,7 +126,8 @@ func TestOtherErrorsAreNotRetried(t *testing.T) {
 	}
 }
 
-// TestBrokenConnectionIsNotUsedAgain has a transaction that may still be open on its connection.
+// TestBrokenConnectionIsNotUsedAgain has a transaction that may still be open
+// on its connection.
 func TestBrokenConnectionIsNotUsedAgain(t *testing.T) {
 	onFakeServer(t, func(statement string) error {
 		if statement == "INSERT" || statement == "ROLLBACK" {
@@ -138,7 +140,8 @@ func TestBrokenConnectionIsNotUsedAgain(t *testing.T) {
 	})
 }
 
-// TestStaleConnection finds connections in the pool that the server has closed long ago.
+// TestStaleConnection has connections in the pool that the server closed long
+// ago.
 func TestStaleConnection(t *testing.T) {
 	stale := 3
 	onFakeServer(t, func(string) error {
@@ -166,8 +169,9 @@ func TestBatches(t *testing.T) {
 	require.Equal(t, "?, ?, ?", list("?", 3))
 }
 
-// TestWhatIsTriedAgain goes through what the documentation says of that, on every database: a trigger gives the error the
-// given number of times, and then lets the row be.
+// TestWhatIsTriedAgain checks the table in the documentation, on each server. A
+// trigger gives the error the given number of times, and then lets the row
+// pass.
 func TestWhatIsTriedAgain(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, test := range map[Dialect][]struct {
@@ -197,7 +201,8 @@ func TestWhatIsTriedAgain(t *testing.T) {
 	}, PostgreSQL, MySQL)
 }
 
-// failFirst has the messages table give an error for the first rows. A transaction that is rolled back counts too.
+// failFirst has the messages table give an error for the first rows. Rows of
+// transactions that are rolled back count too.
 func (f *fixture) failFirst(t *testing.T, code string) {
 	fill := strings.NewReplacer("NUMBER", code, "tries", f.sessions+"_tries", "bound", f.sessions+"_bound", "FUNCTION refuse", "FUNCTION "+f.sessions+"_refuse")
 	var create, drop []string
@@ -243,7 +248,7 @@ func (f *fixture) failures(t *testing.T, n int) {
 	f.exec(t, fmt.Sprintf("UPDATE %s_bound SET n = %d", f.sessions, n))
 }
 
-// TestLockTimeouts waits for another client longer than the server lets it.
+// TestLockTimeouts waits for another client longer than the server allows.
 func TestLockTimeouts(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -267,7 +272,8 @@ func TestLockTimeouts(t *testing.T) {
 	}, PostgreSQL, MySQL)
 }
 
-// TestChangedColumns changes the type of a column after statements have been prepared for it.
+// TestChangedColumns changes the type of a column after statements have been
+// prepared for it.
 func TestChangedColumns(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
@@ -291,14 +297,17 @@ func TestChangedColumns(t *testing.T) {
 	}, PostgreSQL)
 }
 
-// TestPgBouncer is refused without the parameter that the documentation gives, and works with either.
+// TestPgBouncer uses a pooler. Without the parameter that the documentation
+// names, calls are refused. With either value of it, they work.
 func TestPgBouncer(t *testing.T) {
 	b := backend{name: "pgbouncer", dialect: PostgreSQL, driver: "pgx", dsnEnv: "ENCSESSION_PGBOUNCER_DSN"}
 	f := newFixture(t, b, ours)
 	bare := strings.Replace(f.dsnText, "&default_query_exec_mode=exec", "", 1)
 	require.NotEqual(t, f.dsnText, bare)
 	var errs []error
-	for range 40 { // clients one after the other, that prepare the same statements under the same names
+	// These clients come one after the other, and prepare the same statements
+	// under the same names.
+	for range 40 {
 		store, err := New(b.open(t, bare), PostgreSQL, WithTables(f.sessions, f.messages))
 		require.NoError(t, err)
 		if err := store.Session("s").AddItems(t.Context(), numbered(1, 1)...); err != nil {
