@@ -6,7 +6,7 @@ import (
 	"github.com/go-analyze/charts"
 )
 
-// The chart is as wide as the pictures that a README shows unshrunk.
+// The chart has the greatest width that a README shows without shrinking it.
 const (
 	chartWidth  = 800
 	margin      = 28

@@ -16,12 +16,12 @@
 //   - EncryptedSession of the OpenAI Agents SDK for Python over a list in
 //     memory, if an interpreter that has the SDK is found.
 //
-// With -stores, they read, add and pop through SQLite. They also do so through
-// PostgreSQL, MySQL and Redis, if ENCSESSION_POSTGRES_DSN, ENCSESSION_MYSQL_DSN
-// and ENCSESSION_REDIS_ADDR name servers. The scripts .ci/servers.sh and
-// .ci/redis.sh start such servers. Compare uses tables and keys of its own
-// there, and deletes them at the end. Python goes through its own classes,
-// SQLiteSession, SQLAlchemySession and RedisSession.
+// With -stores, the contenders read, add and pop through SQLite. They also do
+// so through PostgreSQL, MySQL and Redis, if ENCSESSION_POSTGRES_DSN,
+// ENCSESSION_MYSQL_DSN and ENCSESSION_REDIS_ADDR name servers. The scripts
+// .ci/servers.sh and .ci/redis.sh start such servers. Compare uses tables and
+// keys of its own there, and deletes them at the end. Python goes through its
+// own classes, SQLiteSession, SQLAlchemySession and RedisSession.
 //
 // Before the clock runs, every contender shows that it reads back its own
 // items. Python and Go show that they read each other's. An interrupt ends the

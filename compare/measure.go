@@ -107,8 +107,8 @@ func measure(ctx context.Context, entries []entry, titles []string, parts int, i
 
 // warm does the work twice, and returns the time of the second run. A contender
 // that has slept during the turns of others wakes up first. In a virtual
-// machine, milliseconds may pass until a second processor works, as long as the
-// work itself takes.
+// machine, a second processor may start only after some milliseconds. The work
+// itself takes about as long.
 func warm(ctx context.Context, op int, do func(context.Context, int) (time.Duration, error)) (time.Duration, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err

@@ -21,9 +21,9 @@ var pythonScript string
 const howToGetPython = "To have it: make a venv, pip install 'openai-agents[encrypt]' there " +
 	"(or -r interop/requirements.txt), and name its interpreter with -python."
 
-// findPython starts the interpreter. If interpreter is empty, it starts
-// python3. That may be missing, or may lack the SDK: then the result is
-// missing, not an error, since nobody has asked for Python.
+// findPython starts the interpreter, or python3 if interpreter is empty. If
+// that python3 does not exist or lacks the SDK, findPython returns the reason
+// as missing, not as err, since nobody has asked for Python.
 func findPython(ctx context.Context, interpreter, key string) (p *python, missing, err error) {
 	if interpreter == "" {
 		p, missing = startPython(ctx, "python3", key)

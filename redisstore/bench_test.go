@@ -16,7 +16,7 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// Run the benchmarks, with the variables of setup_test.go, by
+// Run the benchmarks like this, with the variables of setup_test.go:
 //
 //	go test -run '^$' -bench . -benchtime 2s
 //
@@ -49,7 +49,7 @@ func compare(b *testing.B, store, bare func()) {
 	b.ReportMetric(float64(storeTime)/float64(bareTime), "x-bare")
 }
 
-// bareAdd is the MULTI of Python's add_items.
+// bareAdd sends the MULTI of Python's add_items.
 func (f *fixture) bareAdd(b *testing.B, id string, items []Item) {
 	k := f.config.keys(id)
 	now := fmt.Sprint(time.Now().Unix())

@@ -7,10 +7,10 @@ import (
 )
 
 // once is a command that go-redis sends only once. go-redis repeats other
-// commands if their reply is lost, up to the client's MaxRetries. The server
-// may have run such a command, and a repetition would store a batch twice or
-// pop two items. A cluster client still follows a redirection, because a server
-// that redirects a command has not run it.
+// commands if their reply is lost, as often as the client's MaxRetries says.
+// The server may have run such a command, and a repetition would store a batch
+// twice or pop two items. A cluster client still follows a redirection, because
+// a server that redirects a command has not run it.
 type once struct{ *redis.Cmd }
 
 // NoRetry tells go-redis not to repeat the command. go-redis also asks each

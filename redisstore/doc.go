@@ -14,7 +14,7 @@
 //
 // # Keys
 //
-// With the prefix agents:session, the session user-123 has these keys:
+// Under the default prefix agents:session, the session user-123 has these keys:
 //
 //	agents:session:user-123           a hash with session_id, created_at and updated_at (Unix seconds)
 //	agents:session:user-123:messages  a list of the items, the newest last
@@ -65,9 +65,9 @@
 //
 // # Rights
 //
-// An error means that nothing was changed, also if the client's user lacks the
-// right to a command, or the server lacks the command. These rights are enough
-// for everything, under the default prefix:
+// A change also fails as a whole if the client's user lacks the right to a
+// command, or the server lacks the command. These rights are enough for
+// everything, under the default prefix:
 //
 //	ACL SETUSER agent on >PASSWORD ~agents:session:* +eval +scan +type
 //	+hmget +hgetall +hset +rpush +rpushx +llen +lrange +lpos +lset +lrem

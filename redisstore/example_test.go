@@ -24,7 +24,7 @@ import (
 // comment. TestExamples runs them if there is one.
 var addr = cmp.Or(os.Getenv("ENCSESSION_REDIS_ADDR"), "localhost:6379")
 
-// A conversation in Redis. The output is
+// This example keeps a conversation in Redis. The output is
 //
 //	the server holds     {"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"gAAAAAB…
 //	the session returns  {"role":"user","content":"My passport is XZ4839201."}

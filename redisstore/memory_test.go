@@ -11,8 +11,8 @@ import (
 )
 
 // TestMemoryOfSessions measures the heap while Sessions gives 100,000 sessions.
-// It may grow by at most 64 bytes for each. The test does not run beside other
-// tests.
+// The heap may grow by at most 64 bytes for each. The test does not run beside
+// other tests.
 func TestMemoryOfSessions(t *testing.T) {
 	const n, most = 100_000, 64
 	f := newFixture(t, onServer)

@@ -36,10 +36,11 @@ func WithPrefix(prefix string) Option {
 	}
 }
 
-// WithKeyTTL lets Redis delete a whole session after ttl without an AddItems,
-// on the server's clock. Every AddItems of at least one item sets the expiry of
-// all the session's keys, as in Python. Nothing else changes the expiry. The
-// key TTL is not the TTL of EncryptedSession, which hides single items.
+// WithKeyTTL lets Redis delete a whole session once ttl has passed since the
+// last AddItems, by the server's clock. Every AddItems of at least one item
+// sets the expiry of all the session's keys, as in Python. Nothing else changes
+// the expiry. The key TTL is not the TTL of EncryptedSession, which hides
+// single items.
 //
 // The ttl must be whole milliseconds, at least one. Without WithKeyTTL,
 // AddItems sets no expiry. It keeps an expiry that another client has set,

@@ -49,7 +49,7 @@ func TestLostReplyIsNotRetried(t *testing.T) {
 				})
 				add(t, direct.Session("s"), append(numbered(1, 1), numbered(1, 3)...)...)
 				if method == "PopItem" || method == "RewriteItems" {
-					// Its first call only looks. The hook loses the reply of
+					// The first call only looks. The hook loses the reply of
 					// the second.
 					evals := 0
 					store.client.AddHook(beforeCommand(func(cmd redis.Cmder) {

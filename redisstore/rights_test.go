@@ -118,8 +118,8 @@ func useEverything(t *testing.T, f *fixture, store *Store) {
 	requireItems(t, session, append(numbered(3, 9), numbered(20, 49)...)...)
 	require.Equal(t, []string{"s"}, allIDs(t, store))
 
-	// If other clients remove items in the middle of a pass, it has to look for
-	// the other items.
+	// If other clients remove items in the middle of a pass, the pass has to
+	// look for the remaining ones.
 	handed := 0
 	removed, err := store.Session("s").RewriteItems(t.Context(), 5, func(stored []Item) ([]Item, bool) {
 		handed = len(stored)

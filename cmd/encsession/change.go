@@ -21,7 +21,7 @@ type change struct {
 	done    string              // the fate of the items, as in "removed"
 	would   string              // their fate in a dry run
 	after   string              // advice for afterwards; may be empty
-	proves  bool                // whether it looks first whether the current key opens anything
+	proves  bool                // whether it first checks that the current key opens anything
 	session string              // the only one that it is about; may be empty
 	ring    *encsession.Keyring // nil if it needs none
 	options []encsession.Option // to open sessions with

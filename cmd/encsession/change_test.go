@@ -61,7 +61,7 @@ func TestDryRunsAreTrue(t *testing.T) {
 			require.Equal(t, dryCode, code)
 			require.True(t, dry.DryRun)
 			dry.DryRun = false
-			if args[0] == "purge" { // the very last second
+			if args[0] == "purge" { // the two runs may differ in items of the last second
 				dry.Changed, done.Changed = nil, nil
 			}
 			require.Equal(t, dry, done)

@@ -84,8 +84,8 @@ func (s *source) lines() (keys []encsession.Key, err error) {
 }
 
 // checkLineEnd refuses a raw secret in a file that ends in a line break.
-// Whether that belongs to the secret for Python depends on how the service
-// reads the file. A Fernet key is the same key either way.
+// Whether Python takes the break as part of the secret depends on how the
+// service reads the file. A Fernet key is the same key either way.
 func (s *source) checkLineEnd() error {
 	if !s.isFile() || !strings.HasSuffix(s.text, "\n") {
 		return nil

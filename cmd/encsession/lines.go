@@ -55,8 +55,8 @@ type Unopened struct {
 	Sealed int `json:"sealed"`
 }
 
-// newCounts returns counts of 0. They are of the kind with keys, or of the one
-// without if ring is nil.
+// newCounts returns counts of 0. They have Unopened if ring is nil, and
+// otherwise Opened, with the keys of ring.
 func newCounts(ring *encsession.Keyring) Counts {
 	if ring == nil {
 		return Counts{Unopened: new(Unopened)}

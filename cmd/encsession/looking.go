@@ -13,7 +13,7 @@ import (
 )
 
 // looking is a session that cannot be changed. A pass over it runs as usual and
-// counts the changes that it would make. So a dry run takes the same way as the
+// counts the changes that it would make. So a dry run goes the same way as the
 // change. Commands that only read use it too.
 type looking struct {
 	encsession.Session

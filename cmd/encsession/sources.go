@@ -30,10 +30,10 @@ type source struct {
 // isFile reports whether the text is the content of a file.
 func (s source) isFile() bool { return s.from != s.variable }
 
-// one returns the only source that is set for a setting, or nil if there is
-// none. The variables are the ways to give the setting. Two sources are an
-// error: nobody can tell which one is meant. An empty one is an error too,
-// because a secret that was not found looks like that.
+// one returns the source of a setting, or nil if there is none. The variables
+// are the ways to give the setting. Two sources are an error: nobody can tell
+// which one is meant. An empty one is an error too, because a secret that was
+// not found looks like that.
 func (a *app) one(variables ...string) (*source, error) {
 	var found *source
 	for _, variable := range variables {

@@ -41,7 +41,7 @@ type traceLine struct {
 	Error       string      `json:"error,omitempty"`
 }
 
-// traceCount holds the counts of a traced change or look.
+// traceCount counts the sessions and items of a change, or of a show.
 type traceCount struct {
 	Sessions int      `json:"sessions"`
 	Failed   int      `json:"failed"`

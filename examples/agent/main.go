@@ -5,8 +5,8 @@
 //
 // With no arguments it asks about trains that do not exist. It talks to a
 // scripted API that it serves on loopback, or to the real one if OPENAI_API_KEY
-// is set. The file is in a temporary folder, which is removed. With arguments
-// it asks the questions in them:
+// is set. The file is in a temporary folder, which is removed. With arguments,
+// each argument is a question to ask:
 //
 //	ENCSESSION_KEY=… OPENAI_API_KEY=… go run ./examples/agent -db conversation.db "Is there a train to Gdańsk?"
 package main

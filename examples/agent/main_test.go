@@ -30,7 +30,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// beTheProgram is set if a test starts the program without arguments.
+// beTheProgram names a variable. It is set if a test starts the program without
+// arguments.
 const beTheProgram = "ENCSESSION_TEST_BE_THE_PROGRAM"
 
 // TestMain makes the test binary run the program if the program has started
@@ -44,8 +45,8 @@ func TestMain(m *testing.M) {
 }
 
 // The scripted API is sent these items. A user's message is as openai-go writes
-// it, and the model's answers are as the API sent them, null and all. Only the
-// IDs of messages without reasoning are missing.
+// it, and the model's answers are as the API sent them, including null. Only
+// the IDs of messages without reasoning are missing.
 const (
 	user1 = `{"role":"user","content":"My passport is XZ4839201. Is there a train to Gdańsk?"}`
 	think = `{"type":"reasoning","id":"rs_1","summary":[],"content":null,"encrypted_content":"gAAAAABqX1a79"}`

@@ -67,8 +67,8 @@ func TestRunClaims(t *testing.T) {
 		`session "user-123": no key opens its newest items (current key `+fingerprints[1]+`)`)
 }
 
-// TestRekeyAllTellsWhatItSkipped: the error of rekeyAll tells of an item that
-// no key opens. rekeyAll has gone on to the other sessions.
+// TestRekeyAllTellsWhatItSkipped: if no key opens an item, rekeyAll goes on to
+// the other sessions, and its error tells of the item.
 func TestRekeyAllTellsWhatItSkipped(t *testing.T) {
 	r := &rotation{w: io.Discard}
 	defer r.close()
