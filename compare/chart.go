@@ -6,18 +6,18 @@ import (
 	"github.com/go-analyze/charts"
 )
 
-// The chart is as wide as a README shows pictures without shrinking them.
+// The chart has the greatest width that a README shows without shrinking it.
 const (
 	chartWidth  = 800
 	margin      = 28
 	titleHeight = 100
-	barHeight   = 17 // of a bar, with the space around it
-	panelRest   = 36 // of a panel, for its name
+	barHeight   = 17 // the height of a bar, with the space around it
+	panelRest   = 36 // the further height of a panel, for its name
 )
 
-// svg draws the results: a panel for each size or store, with a scale of its own,
-// as the bars of 16 kB would leave nothing to be seen of those of 200 B. Each bar
-// bears its number, so there are no axes of numbers.
+// svg draws the results, with one panel for each size or store. Each panel has
+// its own scale: next to the bars of 16 kB, those of 200 B could not be seen.
+// Each bar bears its number, so there are no axes of numbers.
 func (r results) svg() ([]byte, error) {
 	panelHeight := panelRest + barHeight*len(r.panels[0].columns)*len(r.inChart())
 	height := titleHeight + panelHeight*len(r.panels) + margin/2
@@ -42,7 +42,7 @@ func (r results) svg() ([]byte, error) {
 	return p.Bytes()
 }
 
-// panel returns the bars of the panel i.
+// panel returns the bars of panel i.
 func (r results) panel(i int) charts.BarChartOption {
 	var values [][]float64
 	var titles []string
@@ -72,13 +72,15 @@ func (r results) panel(i int) charts.BarChartOption {
 	}
 	slices.Reverse(o.CategoryAxis.Labels)
 	o.CategoryAxis.LabelFontStyle.FontSize = 10
-	// The library measures with its own font; the one of the reader may be wider, and must not run into the bars.
+	// The library measures text in its own font. The reader's font may be
+	// wider, and must not run into the bars.
 	o.CategoryAxis.LabelOffset.Left = -10
 	o.ValueAxis = []charts.ValueAxisOption{{Show: charts.Ptr(false), Min: charts.Ptr(0.0)}}
 	return o
 }
 
-// bars returns a column for the chart, which draws from the bottom to the top.
+// bars returns the values of a column for the chart, which draws them from the
+// bottom to the top.
 func (r results) bars(c column) []float64 {
 	var values []float64
 	for _, i := range r.inChart() {
@@ -88,7 +90,7 @@ func (r results) bars(c column) []float64 {
 	return values
 }
 
-// inChart returns who is in the chart, in the order of the table.
+// inChart returns the contenders in the chart, in the order of the table.
 func (r results) inChart() []int {
 	if r.charted != nil {
 		return r.charted

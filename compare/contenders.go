@@ -15,20 +15,21 @@ import (
 	"github.com/fernet/fernet-go"
 )
 
-// A contender does some operations with items. Its clock runs during those alone.
+// A contender does some operations with items. Its clock runs only during
+// those.
 type contender interface {
-	// load gives the contender the items of the coming rounds, and checks that it
-	// reads what it has written. That also warms it up.
+	// load gives the contender the items of the coming rounds. It checks that
+	// the contender reads its own items back, and warms it up with that.
 	load(ctx context.Context, items []encsession.Item) error
 	// do does the operation of a column, or returns errNotDone.
 	do(ctx context.Context, op int) (time.Duration, error)
 }
 
-// The operations without a store: to seal all items, into an empty session if
-// there is one, and to open them.
+// These are the operations without a store. The first seals all items, into an
+// empty session if there is one. The second opens them.
 var writeAndRead = []string{"write", "read"}
 
-// writer is a contender for these two.
+// writer is a contender for these two operations.
 type writer interface {
 	write(ctx context.Context) (time.Duration, error)
 	read(ctx context.Context) (time.Duration, error)
@@ -41,13 +42,14 @@ func writeOrRead(ctx context.Context, w writer, op int) (time.Duration, error) {
 	return w.read(ctx)
 }
 
-// timed runs work on so many cores, after the garbage of whatever ran before is gone.
+// timed runs work on that many cores, after it has collected the garbage of
+// earlier work.
 func timed(cores int, work func() error) (time.Duration, error) {
 	runtime.GC()
 	return clocked(cores, work)
 }
 
-// clocked runs work on so many cores.
+// clocked runs work on that many cores.
 func clocked(cores int, work func() error) (time.Duration, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
 	start := time.Now()
@@ -119,7 +121,8 @@ func same(want, got []encsession.Item) error {
 	return nil
 }
 
-// bare is cryptography in a loop on one core, and nothing else: it keeps no results, as nothing can be faster than that.
+// bare is cryptography in a loop on one core, and nothing else. It keeps no
+// results, so nothing can be faster.
 type bare struct {
 	seal   func(item []byte) ([]byte, error)
 	open   func(token []byte) ([]byte, error)

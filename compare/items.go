@@ -7,9 +7,11 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// makeItems returns n messages of exactly size bytes, as an agent stores them: mostly ASCII, with an escape and a
-// character beyond it now and then. They are the items of the benchmarks of the root module, which cannot be imported.
-// Their JSON is compact, as Python writes it too, so that what Python has sealed can be compared byte for byte.
+// makeItems returns n messages of exactly size bytes, as an agent stores them.
+// They are mostly ASCII, with an occasional escape and an occasional other
+// character. The benchmarks of the root module use the same items, but cannot
+// be imported. The JSON is compact, as Python writes it. So the items that
+// Python has sealed can be compared byte for byte.
 func makeItems(n, size int) []encsession.Item {
 	const prose = `Your flight leaves at 14:05 from gate B12, and the allowance for hand luggage is 8 kg. There is a café on the left, ` +
 		`behind the security check. Shall I book the seat by the window for you?\n`

@@ -1,25 +1,32 @@
-// Compare measures encsession beside what else one might use, on this machine, and prints the result as a table in
-// Markdown.
+// Compare measures encsession beside its alternatives, on this machine. It
+// prints the result as a table in Markdown.
 //
 //	go run ./compare                  # about a minute
 //	go run ./compare -svg speed.svg   # and draws it
 //	go run ./compare -stores          # through SQLite, and the servers that are named
 //	go run ./compare -h               # the other flags
 //
-// The contenders seal and open the same items: encsession over a session in memory, on all cores and on one; a bare loop
-// over fernet-go, which does the same cryptography and nothing else; AES-256-GCM of the standard library, bare too, which
-// is about what the hardware could do; and EncryptedSession of the OpenAI Agents SDK for Python over a list in memory,
-// where an interpreter that has it is found.
+// All contenders seal and open the same items:
 //
-// With -stores, they read, add and pop through SQLite and through PostgreSQL,
-// MySQL and Redis, if ENCSESSION_POSTGRES_DSN, ENCSESSION_MYSQL_DSN and
-// ENCSESSION_REDIS_ADDR name servers, in tables and under keys of their own, which
-// are gone at the end: .ci/servers.sh and .ci/redis.sh start such servers. Python
-// goes through its own classes, SQLiteSession, SQLAlchemySession and RedisSession.
+//   - encsession over a session in memory, on all cores and on one;
+//   - a bare loop over fernet-go, which does the same cryptography and nothing
+//     else;
+//   - a bare loop over AES-256-GCM of the standard library, which shows about
+//     how fast the hardware could be;
+//   - EncryptedSession of the OpenAI Agents SDK for Python over a list in
+//     memory, if an interpreter that has the SDK is found.
 //
-// Before the clock runs, everyone shows that it reads what it has written, and Python and Go that they read each
-// other's. An interrupt ends it. The exit status is 0, 1 for an error, or 2 for arguments that are not understood; go run
-// makes 1 of both.
+// With -stores, the contenders read, add and pop through SQLite. They also do
+// so through PostgreSQL, MySQL and Redis, if ENCSESSION_POSTGRES_DSN,
+// ENCSESSION_MYSQL_DSN and ENCSESSION_REDIS_ADDR name servers. The scripts
+// .ci/servers.sh and .ci/redis.sh start such servers. Compare uses tables and
+// keys of its own there, and deletes them at the end. Python goes through its
+// own classes, SQLiteSession, SQLAlchemySession and RedisSession.
+//
+// Before the clock runs, every contender shows that it reads back its own
+// items. Python and Go show that they read each other's. An interrupt ends the
+// run. The exit status is 0, 1 for an error, or 2 for wrong arguments. With go
+// run, it is 1 in both of these cases.
 package main
 
 import (
@@ -39,7 +46,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 )
 
-// sizes are those of the items, in bytes of JSON.
+// sizes are the sizes of the items, in bytes of JSON.
 var sizes = []int{200, 1000, 16000}
 
 func main() {
@@ -68,7 +75,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 type config struct {
 	stores bool
 	svg    string
-	python string // empty: python3, where that has the SDK
+	python string // empty: python3, if that has the SDK
 	rounds int
 	items  int
 }
@@ -84,7 +91,7 @@ func parseArgs(args []string, getenv func(string) string, help io.Writer) (confi
 			"(default: python3, and no Python in the table where that does not have it)")
 	flags.IntVar(&c.rounds, "rounds", 15, "every contender writes and reads once per round")
 	flags.IntVar(&c.items, "items", 1000, "how many items of each size")
-	flags.Usage = func() {} // only who asks for help gets it
+	flags.Usage = func() {} // usage is printed only to those who ask for help
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(help, "Compare measures encsession beside fernet-go, AES-GCM and Python, on this machine.\n\n"+
@@ -117,15 +124,16 @@ func (c config) check(rest []string) error {
 	case c.svg == "":
 		return nil
 	}
-	// Found out now, not when everything has been measured.
+	// This is checked now, before everything is measured.
 	if folder, err := os.Stat(filepath.Dir(c.svg)); err != nil || !folder.IsDir() {
 		return fmt.Errorf("-svg %s: there is no such folder", c.svg)
 	}
 	return nil
 }
 
-// ballast is what a small server has on its heap anyway. With nothing on it, Go's garbage collector would run several
-// times in a call, and take the time of the second core.
+// ballast is about as large as the heap of a small server. With an empty heap,
+// Go's garbage collector would run several times in a call, and use the time of
+// the second core.
 const ballast = 64 << 20
 
 func compare(ctx context.Context, c config, getenv func(string) string, stdout, stderr io.Writer) error {
@@ -183,11 +191,11 @@ func inMemory(ctx context.Context, c config, _ func(string) string, key string, 
 	return r, nil
 }
 
-// notes say what one has to know to read the table.
+// notes explain how to read the table.
 const notes = "Microseconds per item, and in brackets how many times as long as fernet-go. On 1 core: with GOMAXPROCS=1. Alone: a loop\n" +
 	"that keeps no result. Python's items are dicts, so it encodes and parses JSON, where Go is given JSON and checks it."
 
-// hardware says what it is measured on, and when.
+// hardware names the machine of the measurement, and the date.
 func hardware() string {
 	cpu := cpuid.CPU.BrandName
 	if cpu == "" {
@@ -205,7 +213,8 @@ func software(python *python) string {
 	return s
 }
 
-// load says how busy the machine is, where Linux tells.
+// load says how busy the machine is. It returns the empty string if it cannot
+// tell, as on systems other than Linux.
 func load() string {
 	average, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

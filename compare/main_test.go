@@ -33,7 +33,8 @@ func TestMakeItems(t *testing.T) {
 	}
 }
 
-// fixedResults are those of two contenders and Python, in three rounds.
+// fixedResults returns the results of two contenders and Python, in three
+// rounds.
 func fixedResults() results {
 	took := func(micros ...int) []time.Duration {
 		var each []time.Duration
@@ -75,7 +76,7 @@ func TestMarkdown(t *testing.T) {
 func TestMarkdownByStore(t *testing.T) {
 	r := fixedResults()
 	r.unit, r.base = "µs per call", -1
-	r.panels[0].columns[0].took[1] = nil // fernet-go does not write, say
+	r.panels[0].columns[0].took[1] = nil // as if fernet-go did not write
 	require.Equal(t, strings.TrimSpace(`
 200 B:
 
@@ -163,7 +164,8 @@ func TestRunWithoutPython(t *testing.T) {
 	require.Contains(t, svgTexts(t, svg), "AES-256-GCM alone, 1 core")
 }
 
-// runStores runs the command through SQLite, and through the servers that getenv names.
+// runStores runs the command through SQLite, and through the servers that
+// getenv names.
 func runStores(t *testing.T, getenv func(string) string, args ...string) (stdout string, texts []string) {
 	file := filepath.Join(t.TempDir(), "stores.svg")
 	var out, problems bytes.Buffer

@@ -18,7 +18,8 @@ type entry struct {
 	contender
 }
 
-// enter returns everyone who takes part, and results that are empty yet.
+// enter returns all contenders that take part, and results that are still
+// empty.
 func enter(key string, python *python) ([]entry, results, error) {
 	parsed, err := encsession.ParseKey(key)
 	if err != nil {
@@ -64,18 +65,19 @@ func coreCount(cores int) string {
 	return fmt.Sprintf("%d cores", cores)
 }
 
-// column says how long the contenders took for one operation.
+// column holds the times that the contenders took for one operation.
 type column struct {
 	title string
-	parts int               // what a time is divided by: the items of a call, or 1
-	took  [][]time.Duration // by contender and round; none for who does not do it
+	parts int               // a time is divided by this: the items of a call, or 1
+	took  [][]time.Duration // by contender and round; none for a contender that does not do it
 }
 
 // errNotDone is the error of a contender that has no such operation.
 var errNotDone = errors.New("not done by this contender")
 
-// measure lets every contender do every operation once per round, in an order of
-// chance: who always runs behind Python would always find the processors asleep.
+// measure lets every contender do every operation once per round, in random
+// order. With a fixed order, the contender behind Python would always find the
+// processors asleep.
 func measure(ctx context.Context, entries []entry, titles []string, parts int, items []encsession.Item, rounds int) ([]column, error) {
 	for _, e := range entries {
 		if err := e.load(ctx, items); err != nil {
@@ -103,9 +105,10 @@ func measure(ctx context.Context, entries []entry, titles []string, parts int, i
 	return columns, nil
 }
 
-// warm does the work twice, and returns how long it took the second time. Who has
-// slept while others had their turn wakes up first: in a virtual machine it may
-// take milliseconds until a second processor works, as long as the work itself.
+// warm does the work twice, and returns the time of the second run. A contender
+// that has slept during the turns of others wakes up first. In a virtual
+// machine, a second processor may start only after some milliseconds. The work
+// itself takes about as long.
 func warm(ctx context.Context, op int, do func(context.Context, int) (time.Duration, error)) (time.Duration, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -119,7 +122,7 @@ func warm(ctx context.Context, op int, do func(context.Context, int) (time.Durat
 // done reports whether a contender has done the operation.
 func (c column) done(contender int) bool { return len(c.took[contender]) > 0 }
 
-// micros returns how many microseconds a contender took for a part: the median
+// micros returns the microseconds that a contender took for a part: the median
 // over the rounds.
 func (c column) micros(contender int) float64 {
 	each := make([]float64, len(c.took[contender]))
@@ -129,7 +132,7 @@ func (c column) micros(contender int) float64 {
 	return median(each)
 }
 
-// ratio returns how many times as long as another one a contender took: the
+// ratio says how many times longer a contender took than another one: the
 // median of the ratios of the rounds. That is steadier than the ratio of the
 // medians if the machine gets slower and faster.
 func (c column) ratio(contender, other int) float64 {
@@ -140,7 +143,7 @@ func (c column) ratio(contender, other int) float64 {
 	return median(each)
 }
 
-// median returns 0 if there are no values.
+// median returns the median of values, or 0 if there are none.
 func median(values []float64) float64 {
 	n := len(values)
 	if n == 0 {

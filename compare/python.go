@@ -21,8 +21,9 @@ var pythonScript string
 const howToGetPython = "To have it: make a venv, pip install 'openai-agents[encrypt]' there " +
 	"(or -r interop/requirements.txt), and name its interpreter with -python."
 
-// findPython starts the interpreter, or where none is named python3. That may be missing, and may miss the SDK: nobody has
-// asked for it.
+// findPython starts the interpreter, or python3 if interpreter is empty. If
+// that python3 does not exist or lacks the SDK, findPython returns the reason
+// as missing, not as err, since nobody has asked for Python.
 func findPython(ctx context.Context, interpreter, key string) (p *python, missing, err error) {
 	if interpreter == "" {
 		p, missing = startPython(ctx, "python3", key)
@@ -34,7 +35,8 @@ func findPython(ctx context.Context, interpreter, key string) (p *python, missin
 	return p, nil, nil
 }
 
-// python is the contender in Python, which runs in a process of its own and waits for requests.
+// python is the contender in Python. It runs in a process of its own and waits
+// for requests.
 type python struct {
 	versions string       // of Python, openai-agents and cryptography
 	key      string       // of the session
@@ -47,7 +49,8 @@ type python struct {
 	stop     func()
 }
 
-// startPython starts the script. The process ends with the context, or when close is called.
+// startPython starts the script. The process ends with the context, or when
+// close is called.
 func startPython(ctx context.Context, interpreter, key string) (*python, error) {
 	p := &python{key: key}
 	alive, cancel := context.WithCancel(ctx)
@@ -60,13 +63,13 @@ func startPython(ctx context.Context, interpreter, key string) (*python, error) 
 		return nil, err
 	}
 	p.requests, p.answers = json.NewEncoder(stdin), json.NewDecoder(stdout)
-	// Where the interpreter is a wrapper, what it has started may live on and keep the pipes open: then closing them
-	// is what ends our waiting.
+	// If the interpreter is a wrapper, the process that it has started may live
+	// on and keep the pipes open. Then only closing the pipes ends our waiting.
 	closed := context.AfterFunc(alive, func() { stdin.Close(); stdout.Close() })
 	p.stop = func() {
 		cancel()
 		closed()
-		p.command.Wait() // it was killed: that is no news
+		p.command.Wait() // its error only says that it was killed
 	}
 
 	var hello struct{ Versions string }
@@ -100,8 +103,8 @@ func (p *python) ask(ctx context.Context, request, answer any) error {
 	return nil
 }
 
-// fail ends the process and says why it failed: the last line that it wrote to standard error tells more than a broken
-// pipe does.
+// fail ends the process and says why it failed. The last line on its standard
+// error tells more than a broken pipe does.
 func (p *python) fail(ctx context.Context, err error) error {
 	if cause := ctx.Err(); cause != nil {
 		return cause
@@ -143,7 +146,7 @@ func (p *python) load(ctx context.Context, items []encsession.Item) error {
 	return p.checkStored(ctx, sealer, items)
 }
 
-// checkStored checks that Go reads what Python has sealed.
+// checkStored checks that Go reads the items that Python has sealed.
 func (p *python) checkStored(ctx context.Context, sealer *encsession.Sealer, items []encsession.Item) error {
 	var answer struct{ Stored []string }
 	if err := p.ask(ctx, map[string]any{"op": "stored"}, &answer); err != nil {
@@ -160,7 +163,8 @@ func (p *python) checkStored(ctx context.Context, sealer *encsession.Sealer, ite
 	return same(items, opened)
 }
 
-// texts returns items as strings of JSON, which Python parses before its clock runs.
+// texts returns items as strings of JSON. Python parses them before its clock
+// runs.
 func texts(items []encsession.Item) []string {
 	s := make([]string, len(items))
 	for i, item := range items {
@@ -181,7 +185,7 @@ func (p *python) read(ctx context.Context) (time.Duration, error) {
 	return p.clock(ctx, map[string]any{"op": "get", "limit": nil})
 }
 
-// clock sends a request, and returns how long it took by Python's clock.
+// clock sends a request and returns the time that it took, by Python's clock.
 func (p *python) clock(ctx context.Context, request map[string]any) (time.Duration, error) {
 	var answer struct{ Seconds float64 }
 	err := p.ask(ctx, request, &answer)

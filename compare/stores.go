@@ -28,8 +28,8 @@ import (
 	"github.com/encsession/encsession/sqlstore"
 )
 
-// The operations through a store, on a session of so many items. What they add or
-// take away comes back before the next one, while no clock runs.
+// These are the operations through a store, on a session of 200 items. After
+// each operation the session is restored, while no clock runs.
 const (
 	history = 200
 	page    = 50
@@ -40,7 +40,7 @@ var throughStore = []string{
 	fmt.Sprintf("read %d", history), fmt.Sprintf("read %d", page), fmt.Sprintf("add %d", batch), "pop 1",
 }
 
-// limits are those of the operations that read.
+// limits are the limits of the operations that read.
 var limits = []int{history, page}
 
 // storeItemSize is the size of an item in bytes of JSON.
@@ -55,14 +55,15 @@ type place struct {
 	close  func() error                                                              // deletes all of it
 }
 
-// pythonStore says what Python opens.
+// pythonStore tells Python which store to open.
 type pythonStore struct {
 	Class   string            `json:"class"`
 	URL     string            `json:"url"`
 	Options map[string]string `json:"options"` // keyword arguments
 }
 
-// openers are the databases. A server is used if the environment names it.
+// openers has one entry for each database. A server is used if the environment
+// names it.
 var openers = []struct {
 	name string
 	env  string
@@ -109,7 +110,8 @@ func openPostgres(ctx context.Context, dsn string) (*place, error) {
 	return p, nil
 }
 
-// openMySQL has no Python: its driver for MySQL is not among what the SDK needs.
+// openMySQL returns a place without Python: the SDK's dependencies include no
+// driver for MySQL.
 func openMySQL(ctx context.Context, dsn string) (*place, error) {
 	p, err := openSQL(ctx, sqlstore.MySQL, "mysql", dsn, "created_at DESC, id DESC")
 	if err == nil {
@@ -118,8 +120,8 @@ func openMySQL(ctx context.Context, dsn string) (*place, error) {
 	return p, err
 }
 
-// openSQL makes tables with names of their own. The bare driver reads in the order
-// of the store.
+// openSQL makes tables with names of their own. The bare driver reads in the
+// order of the store.
 func openSQL(ctx context.Context, dialect sqlstore.Dialect, driver, dsn, order string) (*place, error) {
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
@@ -189,7 +191,7 @@ func openRedis(_ context.Context, addr string) (*place, error) {
 	}, nil
 }
 
-// compareStores measures through each store that there is.
+// compareStores measures through each store that is available.
 func compareStores(ctx context.Context, c config, getenv func(string) string, key string, python *python, stdout, stderr io.Writer) (results, error) {
 	r := results{
 		title: "Microseconds per call, history of 200 items of 1 kB", unit: "µs per call",
@@ -219,7 +221,7 @@ func compareStores(ctx context.Context, c config, getenv func(string) string, ke
 	return r, nil
 }
 
-// storeNotes say what one has to know to read the tables.
+// storeNotes explain how to read the tables.
 const storeNotes = "Microseconds per call. The floor: the bare driver or client reads the rows, and a loop over fernet-go opens as many tokens\n" +
 	"of the same size. Plain: the store alone. Python's items are dicts, so it encodes and parses JSON."
 
@@ -234,8 +236,8 @@ func (r *results) addStore(ctx context.Context, p *place, rounds int, key string
 	return err
 }
 
-// enterStore returns who takes part in a store, and sets the names and ratios,
-// which are the same for each.
+// enterStore returns the contenders that take part in a store. It sets the
+// names and ratios, which are the same for each store.
 func (r *results) enterStore(p *place, key string, python *python) ([]entry, error) {
 	parsed, err := encsession.ParseKey(key)
 	if err != nil {
@@ -345,12 +347,12 @@ func checkCount(got, want int, err error) error {
 	return err
 }
 
-// floor is below what any store can do: the bare driver reads the rows, and
+// floor is faster than any store can be: the bare driver reads the rows, and
 // fernet-go opens as many tokens of the same size on one core.
 type floor struct {
 	*bare
 	cores   int
-	session encsession.Session // what the driver reads
+	session encsession.Session // the driver reads its rows
 	rows    func(ctx context.Context, sessionID string, limit int) (int, error)
 }
 
@@ -376,7 +378,8 @@ func (c *floor) do(ctx context.Context, op int) (time.Duration, error) {
 	})
 }
 
-// pythonOverStore is Python with a class of the SDK, or without one.
+// pythonOverStore is Python with the SDK's class for the store. Without such a
+// class it does nothing.
 type pythonOverStore struct {
 	python *python
 	store  *pythonStore

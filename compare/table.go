@@ -8,7 +8,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// results are the columns of a whole run, and which contenders are compared.
+// results are the columns of a whole run, and the contenders to compare.
 type results struct {
 	hardware string
 	software string
@@ -17,10 +17,10 @@ type results struct {
 	unit     string // of the table
 	note     string // of the chart
 	names    []string
-	base     int     // whom the others are compared with in each cell; -1 for none
+	base     int     // the contender to which each cell compares the others; -1 for none
 	ratios   []ratio // rows of the table
 	panels   []panel
-	charted  []int // who is in the chart; nil for all
+	charted  []int // the contenders in the chart; nil for all
 }
 
 // panel has columns for one size of items, or for one store.
@@ -29,7 +29,7 @@ type panel struct {
 	columns []column
 }
 
-// ratio says how many times as long as under over took.
+// ratio is a row that says how many times longer over took than under.
 type ratio struct {
 	name        string
 	over, under int
@@ -102,7 +102,7 @@ func (r ratio) cell(c column) string {
 	return number(c.ratio(r.over, r.under)) + "×"
 }
 
-// number formats a number with two or three digits that count.
+// number formats a number with two or three significant digits.
 func number(f float64) string {
 	switch {
 	case f < 10:

@@ -10,11 +10,12 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// bubbleStart is what the clock shows when a bubble of testing/synctest starts.
+// bubbleStart is the time at which a bubble of testing/synctest starts.
 var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// TestAge has items of both sides judged by both sides, at chosen times. What talks to Python or to the database is
-// outside of the bubbles, in which only Go's own clock is at work.
+// TestAge makes both sides judge items of both sides, at chosen times. Calls to
+// Python and to the database are outside of the bubbles. Inside, only Go's own
+// clock is at work.
 func TestAge(t *testing.T) {
 	const (
 		ttl    = 600 * time.Second
@@ -86,7 +87,8 @@ func TestAge(t *testing.T) {
 	}
 }
 
-// seconds returns what the clock in Python shows at a time after the bubbles' start.
+// seconds returns the time that Python's clock shows, given a time after the
+// start of the bubbles.
 func seconds(after time.Duration) float64 {
 	return float64(bubbleStart.Add(after).UnixMilli()) / 1000
 }

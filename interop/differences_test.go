@@ -13,13 +13,15 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// difference is a behaviour in which Python and encsession differ, on a database with nothing in it.
+// difference is a behaviour in which Python and encsession differ, on an empty
+// database.
 type difference struct {
 	behaviour string // as docs/compatibility.md lists it
 	show      func(t *testing.T, s stage)
 }
 
-// stage is one session from all sides. Its Go session passes plaintext through, and has a TTL of ten minutes.
+// stage is one session from all sides. Its Go session passes plaintext through,
+// and has a TTL of ten minutes.
 type stage struct {
 	*database
 	python *python
@@ -27,7 +29,7 @@ type stage struct {
 	Go     *encsession.EncryptedSession
 	Python *pythonSession
 	store  encsession.Session // underneath, as Go sees it
-	drops  *[]error           // what Go has left out
+	drops  *[]error           // the reasons of the items that Go has left out
 }
 
 // observe collects the reasons of drops.
@@ -37,7 +39,8 @@ func (s stage) observe(_ context.Context, e encsession.Event) {
 	}
 }
 
-// put empties the session and stores a good item, under the key, with others behind it, as they are.
+// put empties the session and stores a good item, sealed under the key. It
+// stores the given items behind it, as they are.
 func (s stage) put(t *testing.T, stored ...string) {
 	t.Helper()
 	require.NoError(t, s.store.ClearSession(t.Context()))
@@ -48,7 +51,7 @@ func (s stage) put(t *testing.T, stored ...string) {
 
 var good = encsession.Item(`{"role":"user","content":"good"}`)
 
-// sealed returns an envelope of anything.
+// sealed returns an envelope of any payload.
 func (s stage) sealed(payload string) string {
 	secret, err := base64.URLEncoding.DecodeString(s.key)
 	if err != nil {
@@ -59,7 +62,8 @@ func (s stage) sealed(payload string) string {
 
 func (s stage) onPostgres() bool { return strings.HasPrefix(s.url, "postgresql") }
 
-// requireDrop sees to it that Go reads the good item only, and why it leaves out the one behind it.
+// requireDrop checks that Go reads only the good item. It also checks the
+// reason why Go leaves out the item behind it.
 func (s stage) requireDrop(t *testing.T, reason error) {
 	t.Helper()
 	*s.drops = nil
@@ -68,7 +72,8 @@ func (s stage) requireDrop(t *testing.T, reason error) {
 	require.ErrorIs(t, (*s.drops)[0], reason)
 }
 
-// requireUnreadable sees to it that Python reads nothing of the session, because of an exception.
+// requireUnreadable checks that Python reads nothing of the session, because of
+// an exception.
 func (s stage) requireUnreadable(t *testing.T, exception string) {
 	t.Helper()
 	_, err := s.Python.GetItems(t.Context(), 0)
@@ -102,7 +107,7 @@ var differences = []difference{
 		const plaintext = `{"role":"user","content":"plain"}`
 		s.put(t, plaintext)
 		requireItems(t, s.Go, good, encsession.Item(plaintext))
-		requireItems(t, s.goSession(t, sessionID, s.key), good) // which is not WithPlaintext
+		requireItems(t, s.goSession(t, sessionID, s.key), good) // without WithPlaintext
 		requireItems(t, s.Python, good)
 		requirePop(t, s.Python, good)
 		s.requireStored(t, 0)
@@ -233,7 +238,7 @@ var differences = []difference{
 		}
 		add(t, s.pythonSession(s.python, "", s.key), good)
 		if s.onPostgres() {
-			return // has no such texts
+			return // PostgreSQL has no such texts
 		}
 		add(t, s.pythonSession(s.python, "user-1\x00", s.key), good)
 		stored, err := s.pythonSession(s.python, "user-1\x00", "").GetItems(t.Context(), 0)
@@ -254,7 +259,8 @@ var differences = []difference{
 	}},
 }
 
-// TestDifferences shows each difference that docs/compatibility.md lists, for each pair.
+// TestDifferences shows each difference that docs/compatibility.md lists, for
+// each pair.
 func TestDifferences(t *testing.T) {
 	p := startPython(t)
 	for _, pair := range pairs {
@@ -293,8 +299,8 @@ func TestDocumentListsDifferences(t *testing.T) {
 	require.Equal(t, shown, listed)
 }
 
-// TestDocumentNamesVersions compares docs/compatibility.md with requirements.txt,
-// whose last line for a package is for later Pythons.
+// TestDocumentNamesVersions compares docs/compatibility.md with
+// requirements.txt. The last line there for a package is for later Pythons.
 func TestDocumentNamesVersions(t *testing.T) {
 	document, err := os.ReadFile("../docs/compatibility.md")
 	require.NoError(t, err)

@@ -1,3 +1,4 @@
-// Package interop tests encsession, sqlstore and redisstore against the real OpenAI Agents SDK for Python. There is
-// nothing in it to import. CONTRIBUTING.md says how to run it.
+// Package interop tests encsession, sqlstore and redisstore against the real
+// OpenAI Agents SDK for Python. It has nothing to import. CONTRIBUTING.md says
+// how to run it.
 package interop

@@ -43,8 +43,8 @@ func decode(t testing.TB, item encsession.Item) any {
 	return value
 }
 
-// equal compares values of JSON. Integers are compared to the last digit, and other numbers as float64, which is what
-// they are in Python. 1 and 1.0 differ.
+// equal compares values of JSON. It compares integers to the last digit, and
+// other numbers as float64, as Python holds them. 1 and 1.0 differ.
 func equal(a, b any) bool {
 	switch a := a.(type) {
 	case map[string]any:

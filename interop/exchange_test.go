@@ -11,7 +11,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// sessionID takes part in the derivation of keys, in SQL and in the names of Redis keys.
+// sessionID takes part in the derivation of keys, in SQL and in the names of
+// Redis keys.
 const sessionID = `user-Zoë 😀 'quoted" 100% _:*`
 
 // sides are both ends of one session.
@@ -25,8 +26,9 @@ func newSides(t *testing.T, p *python, d *database) sides {
 	return sides{Go: d.goSession(t, sessionID, key), Python: d.pythonSession(p, sessionID, key)}
 }
 
-// eachWay runs a test on a fresh database with Go as the first side and Python as the second, and the other way round.
-// The first side makes what the database needs.
+// eachWay runs a test twice, each time on a fresh database: with Go as the
+// first side and Python as the second, and the other way round. The first side
+// makes the tables that the database needs.
 func eachWay(t *testing.T, f func(t *testing.T, first, second encsession.Session)) {
 	p := startPython(t)
 	for _, pair := range pairs {
@@ -82,7 +84,8 @@ func add(t testing.TB, s encsession.Session, items ...encsession.Item) {
 	require.NoError(t, s.AddItems(t.Context(), items...))
 }
 
-// conversation is the sample that the examples keep in their databases too.
+// conversation returns the sample that the examples also keep in their
+// databases.
 func conversation(t testing.TB) []encsession.Item {
 	file, err := os.ReadFile("../examples/internal/sample/conversation.jsonl")
 	require.NoError(t, err)
@@ -111,8 +114,9 @@ func TestOneWritesTheOtherReads(t *testing.T) {
 	})
 }
 
-// TestStoredIsCiphertext sees to it that the tests of this package test what they say, encrypted sessions: in the store
-// that both sides share lie version 1 envelopes only, whoever has written.
+// TestStoredIsCiphertext makes sure that the other tests use encrypted
+// sessions. The store that both sides share holds only version 1 envelopes,
+// whichever side wrote them.
 func TestStoredIsCiphertext(t *testing.T) {
 	onEach(t, func(t *testing.T, p *python, d *database) {
 		d.create(t)
@@ -187,7 +191,8 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// TestLimitsCountReadableItems has both sides look past what was sealed under another key.
+// TestLimitsCountReadableItems makes both sides look past items sealed under
+// another key.
 func TestLimitsCountReadableItems(t *testing.T) {
 	onEach(t, func(t *testing.T, p *python, d *database) {
 		d.create(t)
@@ -219,7 +224,8 @@ func TestEitherClears(t *testing.T) {
 	})
 }
 
-// TestAnotherKey sees to it that neither side reads what is sealed under another key, or for another session.
+// TestAnotherKey checks that neither side reads items that were sealed under
+// another key, or for another session.
 func TestAnotherKey(t *testing.T) {
 	onEach(t, func(t *testing.T, p *python, d *database) {
 		d.create(t)

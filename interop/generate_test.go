@@ -11,7 +11,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// generator writes JSON objects, with the whole of what both sides can hold.
+// generator writes JSON objects with every kind of value that both sides can
+// hold.
 type generator struct {
 	*rand.Rand
 	out strings.Builder
@@ -38,7 +39,7 @@ func (g *generator) object(text string) encsession.Item {
 	return encsession.Item(g.out.String())
 }
 
-// value writes any value, of at most so many levels.
+// value writes any value, of at most that many levels.
 func (g *generator) value(levels int) {
 	kinds := 7
 	if levels == 0 {
@@ -73,7 +74,8 @@ func (g *generator) array(levels int) {
 	g.out.WriteByte(']')
 }
 
-// members writes an object with names that differ: of equal ones, Python would keep the last only.
+// members writes an object whose names all differ. Of equal names, Python would
+// keep only the last.
 func (g *generator) members(levels int) {
 	names := []string{"", " ", "__enc__", "payload", "\x00", "\u2028", "constructor", g.text(3), g.text(5), g.text(30)}
 	g.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
@@ -99,7 +101,7 @@ func (g *generator) space() {
 	}
 }
 
-// integer writes one of any size that Python takes, which is 4300 digits.
+// integer writes an integer of any size that Python takes, up to 4300 digits.
 func (g *generator) integer() {
 	switch g.IntN(6) {
 	case 0:
@@ -121,7 +123,8 @@ func (g *generator) integer() {
 	}
 }
 
-// float writes one that is finite as a float64: of others, Python makes what is not JSON.
+// float writes a number that is finite as a float64. From other numbers Python
+// makes text that is not JSON.
 func (g *generator) float() {
 	if g.IntN(3) == 0 {
 		g.out.WriteString([]string{
@@ -142,7 +145,8 @@ func (g *generator) float() {
 	g.out.WriteString(number)
 }
 
-// text returns characters of all of Unicode, and of the parts of it that give most trouble.
+// text returns characters from all of Unicode, and from the parts that make the
+// most trouble.
 func (g *generator) text(size int) string {
 	text := make([]rune, size)
 	for i := range text {
@@ -158,7 +162,8 @@ func (g *generator) text(size int) string {
 	return string(text)
 }
 
-// scalars is how many characters Unicode has room for: all code points but the surrogates.
+// scalars is the number of characters that Unicode has room for: all code
+// points but the surrogates.
 const scalars = 0x110000 - 0x800
 
 func scalar(n int) rune {
@@ -168,7 +173,8 @@ func scalar(n int) rune {
 	return rune(n)
 }
 
-// string writes a string, and escapes what must be, and now and then what need not be.
+// string writes a string. It escapes each character that needs it, and now and
+// then another one.
 func (g *generator) string(text string) {
 	g.out.WriteByte('"')
 	for _, c := range text {

@@ -11,7 +11,7 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// generated returns items that have, taken together, every character of Unicode.
+// generated returns items that together contain every character of Unicode.
 func generated(count int) []encsession.Item {
 	g := &generator{Rand: rand.New(rand.NewPCG(5, 1))}
 	slice := (scalars + count - 1) / count
@@ -26,7 +26,8 @@ func generated(count int) []encsession.Item {
 	return items
 }
 
-// TestGeneratedItemsGoBothWays compares what a side reads with what the test gave the other side to write.
+// TestGeneratedItemsGoBothWays compares the items that one side reads with
+// those that the test gave to the other side.
 func TestGeneratedItemsGoBothWays(t *testing.T) {
 	p := startPython(t)
 	items := generated(2000)
@@ -47,8 +48,9 @@ func TestGeneratedItemsGoBothWays(t *testing.T) {
 	}
 }
 
-// TestDeepItemsGoBothWays looks for the deepest item that Python takes, which its versions differ in, and has it go both
-// ways. Beyond that, Python cannot read a session at all: docs/compatibility.md says so.
+// TestDeepItemsGoBothWays looks for the deepest item that Python takes, and
+// sends it both ways. The depth depends on the version of Python. Python cannot
+// read a session with a deeper item at all, as docs/compatibility.md says.
 func TestDeepItemsGoBothWays(t *testing.T) {
 	p := startPython(t)
 	d := fresh(t, p, pairs[0])
@@ -67,7 +69,7 @@ func TestDeepItemsGoBothWays(t *testing.T) {
 		}
 		return err == nil
 	}
-	const most = 10_000 // levels, in Go
+	const most = 10_000 // the most levels that Go takes
 	deepest := 1
 	for beyond := most + 1; beyond-deepest > 1; {
 		if depth := (deepest + beyond) / 2; takes(depth) {
@@ -87,7 +89,7 @@ func TestDeepItemsGoBothWays(t *testing.T) {
 	requireItems(t, s, nested(deepest))
 }
 
-// nested returns an object of so many levels: arrays and objects in turns.
+// nested returns an object of depth levels: objects and arrays in turns.
 func nested(depth int) encsession.Item {
 	innermost := strings.Repeat(`{}`, depth%2)
 	return encsession.Item(strings.Repeat(`{"a":[`, depth/2) + innermost + strings.Repeat(`]}`, depth/2))

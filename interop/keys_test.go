@@ -24,15 +24,17 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// morePythonsEnv lists further interpreters, with colons between, that are not where interpreters usually are.
+// morePythonsEnv lists further interpreters outside the usual places, with
+// colons between them.
 const morePythonsEnv = "ENCSESSION_PYTHONS"
 
-// TestParsePythonKeyAgreesWithEveryPython gives the same strings to the real
-// function of the SDK, in every Python that can be found, and to ParsePythonKey.
-// Python decodes base64 in one of three ways, and ParsePythonKey returns the key on
-// which they agree. The rules of the three are written down here once more, and each
-// Python is held to those of its generation. So if ParsePythonKey finds a key
-// ambiguous, the rules say whether it is.
+// TestParsePythonKeyAgreesWithEveryPython gives the same strings to
+// ParsePythonKey and to the real function of the SDK, in every Python that it
+// can find. Python decodes base64 in one of three ways, and ParsePythonKey
+// returns the key on which they agree. This file states the rules of the three
+// ways once more. The test checks each Python against the rules of its
+// generation. So if ParsePythonKey calls a key ambiguous, the rules decide
+// whether it is.
 func TestParsePythonKeyAgreesWithEveryPython(t *testing.T) {
 	p := startPython(t)
 	var source string
@@ -68,9 +70,9 @@ func TestParsePythonKeyAgreesWithEveryPython(t *testing.T) {
 	}
 }
 
-// requireParsed sees to it that ParsePythonKey returns the key on which the
-// generations agree, and an error if they do not; and that they agree on every key
-// that ParseKey takes.
+// requireParsed checks ParsePythonKey against the generations. It must return
+// the key on which they agree, and an error if they do not. The generations
+// must agree on every key that ParseKey takes.
 func requireParsed(t *testing.T, keys []string, decoded map[generation][]*string) {
 	ambiguous, strict := 0, 0
 	for i, key := range keys {
@@ -101,7 +103,7 @@ func requireParsed(t *testing.T, keys []string, decoded map[generation][]*string
 	require.Less(t, ambiguous, len(keys)/2, "the strings are not near the edges")
 }
 
-// requireDecoded sees to it that a Python decodes keys as told.
+// requireDecoded checks that a Python decodes keys as want says.
 func requireDecoded(t *testing.T, p *python, source string, keys []string, want []*string) {
 	const batch = 10_000
 	for keys := range slices.Chunk(keys, batch) {
@@ -119,8 +121,8 @@ func requireDecoded(t *testing.T, p *python, source string, keys []string, want 
 
 func same(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// checkSecret says whether a key parsed from s has the secret that decoded says. A Key does not show its secret, but it
-// opens what is sealed under it.
+// checkSecret checks that a key parsed from s has the secret in decoded. A Key
+// does not show its secret, but it opens items that are sealed under it.
 func checkSecret(key encsession.Key, s string, decoded *string) error {
 	secret := []byte(s)
 	if decoded != nil {
@@ -134,7 +136,8 @@ func checkSecret(key encsession.Key, s string, decoded *string) error {
 	return err
 }
 
-// sealUnder returns an envelope made as the SDK makes it, without encsession, round anything.
+// sealUnder returns an envelope round any payload. It makes the envelope as the
+// SDK does, without encsession.
 func sealUnder(secret []byte, payload string) encsession.Item {
 	derived, err := hkdf.Key(sha256.New, secret, []byte(sessionID), "agents.session-store.hkdf.v1", 32)
 	if err != nil {
@@ -147,13 +150,14 @@ func sealUnder(secret []byte, payload string) encsession.Item {
 	return encsession.Item(`{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"` + string(token) + `"}`)
 }
 
-// generation is a family of Python versions that decode base64 alike. All of them skip what is neither of the alphabet
-// nor "=", and want ASCII.
+// generation is a family of Python versions that decode base64 alike. All of
+// them require ASCII, and skip characters that are neither in the alphabet nor
+// "=".
 type generation string
 
 var generations = []generation{"A", "B", "C"}
 
-// generationOf says which generation a version of Python is of.
+// generationOf returns the generation of a version of Python.
 func generationOf(t testing.TB, version string) generation {
 	var major, minor, micro int
 	_, err := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &micro)
@@ -167,7 +171,8 @@ func generationOf(t testing.TB, version string) generation {
 	return "A"
 }
 
-// digits of base64, the URL-safe ones first. Python takes both kinds at once.
+// digits are the digits of base64, the URL-safe ones first. Python takes both
+// kinds at once.
 const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/"
 
 var urlSafe = func() (table [utf8.RuneSelf]byte) {
@@ -180,7 +185,8 @@ var urlSafe = func() (table [utf8.RuneSelf]byte) {
 	return table
 }()
 
-// decode returns the 32 bytes, in hexadecimal, that a string stands for, or nil where it is a raw secret.
+// decode returns the 32 bytes that s stands for, in hexadecimal. It returns nil
+// if s is a raw secret.
 func (g generation) decode(s string) *string {
 	var found []byte
 	padding := 0 // since the last digit
@@ -194,7 +200,8 @@ func (g generation) decode(s string) *string {
 		}
 		if c == '=' {
 			padding++
-			// The first generation stops where padding completes a group of four.
+			// The first generation stops as soon as padding completes a group
+			// of four.
 			over := len(found) % 4
 			stopped = g == "A" && over >= 2 && over+padding >= 4
 		} else if digit := urlSafe[c]; digit != 0 {
@@ -216,7 +223,8 @@ func (g generation) decode(s string) *string {
 	return &text
 }
 
-// masterKeys makes strings that are nearly Fernet keys, and what else people might take for a key.
+// masterKeys makes strings that are nearly Fernet keys, and others that people
+// might take for a key.
 func masterKeys(count int) []string {
 	random := rand.New(rand.NewPCG(6, 1))
 	pieces := []string{
@@ -269,8 +277,9 @@ func masterKeys(count int) []string {
 	return keys
 }
 
-// everyPython starts every Python from 3.10 on that it finds, one of each version: that of the tests, those on PATH, those
-// of pyenv, and those that the environment lists, which must work.
+// everyPython starts one Python of each version from 3.10 on. It takes the one
+// of the tests, those on PATH, those of pyenv, and those that the environment
+// lists. The Pythons that the environment names must work.
 func everyPython(t *testing.T) map[string]*process {
 	named := append(filepath.SplitList(os.Getenv(morePythonsEnv)), os.Getenv(pythonEnv))
 	found := map[string]*process{}

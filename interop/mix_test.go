@@ -13,14 +13,15 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// mixed is what one service has done to the session.
+// mixed tells what one service has done to the session.
 type mixed struct {
 	Added, Popped []string // items
 	Errors        []string
 }
 
-// TestTwoServicesAtOnce has a Python process and a Go process add to one session and pop from it for some seconds, each
-// from two tasks. Nothing may be lost, and nothing may come back twice.
+// TestTwoServicesAtOnce lets a Python process and a Go process work on one
+// session for some seconds. Each adds and pops in two tasks. No item may be
+// lost, and none may come back twice.
 func TestTwoServicesAtOnce(t *testing.T) {
 	const seconds, workers = 3, 2
 	onEach(t, func(t *testing.T, p *python, d *database) {
@@ -75,7 +76,7 @@ func TestTwoServicesAtOnce(t *testing.T) {
 	})
 }
 
-// foreign counts what a service popped that another one had added.
+// foreign counts the items that one service popped and the other had added.
 func foreign(t *testing.T, other string, m mixed) int {
 	count := 0
 	for _, item := range m.Popped {
@@ -86,9 +87,9 @@ func foreign(t *testing.T, other string, m mixed) int {
 	return count
 }
 
-// mix is the counterpart of the function of that name in child.py. It pauses, so
-// that Python has its turns before a pop too: Redis has Python begin an add again
-// whenever another client was faster, which on one busy list Go always is.
+// mix does in Go what the function mix in child.py does. It pauses so that
+// Python has its turns before a pop too. On Redis, Python begins an add again
+// whenever another client was faster. On one busy list, Go always is.
 func mix(t *testing.T, s encsession.Session, worker int, deadline time.Time) mixed {
 	const pause = 10 * time.Millisecond
 	var m mixed
@@ -121,7 +122,7 @@ func mix(t *testing.T, s encsession.Session, worker int, deadline time.Time) mix
 	return m
 }
 
-// canonical writes an item in one way, whoever wrote it.
+// canonical writes an item in one form, whichever side wrote it.
 func canonical(t *testing.T, item string) string {
 	text, err := json.Marshal(decode(t, encsession.Item(item)))
 	require.NoError(t, err)

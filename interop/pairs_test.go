@@ -32,7 +32,7 @@ const (
 	redisEnv    = "ENCSESSION_REDIS_ADDR"
 )
 
-// pair is a class of session in the SDK and the Go store for what it stores.
+// pair is a session class of the SDK, and the Go store for the same database.
 type pair struct {
 	name string
 	open func(t *testing.T) *database
@@ -47,19 +47,19 @@ var pairs = []pair{
 	{"RedisSession", openRedis},
 }
 
-// allPairs has besides those that differ little from one of the others.
+// allPairs also has the pairs that differ little from one of the others.
 var allPairs = append(slices.Clone(pairs),
 	pair{"AsyncSQLiteSession", func(t *testing.T) *database { return openSQLite(t, "AsyncSQLiteSession", "") }},
 	pair{"SQLAlchemySession on MariaDB", openMariaDB},
 )
 
-// database is a place of a test's own in a database that both sides know.
+// database is a part of a database that a single test uses, on both sides.
 type database struct {
 	class   string            // of the SDK
 	url     string            // as that class takes it
 	options map[string]string // keyword arguments of that class
 	store   func(sessionID string) encsession.Session
-	create  func(t *testing.T) // has Go make what it needs; otherwise it is made by whoever writes first, Python
+	create  func(t *testing.T) // lets Go make the tables; otherwise Python makes them when it first writes
 }
 
 // onEach runs a test for each pair, on a fresh database.
@@ -70,7 +70,8 @@ func onEach(t *testing.T, f func(t *testing.T, p *python, d *database)) {
 	}
 }
 
-// fresh opens a fresh database. Python closes its sessions when the test ends, before the database goes.
+// fresh opens a fresh database. Python closes its sessions when the test ends,
+// before the database goes.
 func fresh(t *testing.T, p *python, pair pair) *database {
 	d := pair.open(t)
 	t.Cleanup(func() { require.NoError(t, p.call(request{"do": "close"}, nil)) })
@@ -99,7 +100,7 @@ func openMariaDB(t *testing.T) *database {
 	return d
 }
 
-// postgresURL writes a DSN of pgx, with a host and a port, as SQLAlchemy wants it.
+// postgresURL turns a pgx DSN with a host and a port into a URL for SQLAlchemy.
 func postgresURL(t *testing.T, dsn string) string {
 	config, err := pgx.ParseConfig(dsn)
 	require.NoError(t, err)
@@ -136,7 +137,8 @@ func openSQL(t *testing.T, dialect sqlstore.Dialect, driver, dsn string, d datab
 	return &d
 }
 
-// openRedis gives the test a prefix of its own, and deletes its keys when the test ends.
+// openRedis gives the test a prefix of its own, and deletes its keys when the
+// test ends.
 func openRedis(t *testing.T) *database {
 	addr := named(t, redisEnv)
 	client := redis.NewClient(&redis.Options{Addr: addr})
@@ -181,14 +183,15 @@ func (d *database) goSessionWith(t testing.TB, sessionID, key string, opts ...en
 	return s
 }
 
-// pythonSession is a session of the SDK as a Session of Go: encrypted, or where key is empty, the store underneath.
+// pythonSession is a session of the SDK as a Session of Go. It is encrypted; if
+// key is empty, it is the store underneath.
 type pythonSession struct {
 	python *python
 	*database
 	id  string
 	key string
 	ttl any     // seconds, or nil: Python then takes any age
-	now float64 // what the clock in Python shows; 0 is the right time
+	now float64 // the time of the clock in Python; 0 is the right time
 }
 
 var _ encsession.Session = (*pythonSession)(nil)
@@ -218,7 +221,7 @@ func (s *pythonSession) GetItems(_ context.Context, limit int) ([]encsession.Ite
 	return s.items(r)
 }
 
-// items has a request answered with the texts of items.
+// items sends a request and returns the items of the answer.
 func (s *pythonSession) items(r request) ([]encsession.Item, error) {
 	var texts []string
 	if err := s.python.call(r, &texts); err != nil {

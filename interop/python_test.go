@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const pythonEnv = "ENCSESSION_PYTHON" // a Python interpreter that has what requirements.txt lists
+const pythonEnv = "ENCSESSION_PYTHON" // a Python interpreter with the packages of requirements.txt
 
 // process is a Python that runs child.py. It answers one request at a time.
 type process struct {
@@ -27,13 +27,14 @@ type process struct {
 	stop      func() error
 }
 
-// python is a process in the hands of a test.
+// python is a process that a test uses.
 type python struct {
 	*process
 	t testing.TB
 }
 
-// sdk is the process that the tests share, which has the SDK: to import it takes seconds. It is nil until a test wants it.
+// sdk is the process that the tests share. It has the SDK, whose import takes
+// seconds. It is nil until a test needs it.
 var sdk *process
 
 func TestMain(m *testing.M) {
@@ -47,7 +48,8 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// startPython returns the Python that has the SDK. A test without it skips.
+// startPython returns the Python that has the SDK. If there is none, it skips
+// the test.
 func startPython(t testing.TB) *python {
 	if os.Getenv(pythonEnv) == "" {
 		t.Skip(`to run this test: python3 -m venv venv && venv/bin/pip install -r interop/requirements.txt, and set ` +
@@ -61,13 +63,14 @@ func startPython(t testing.TB) *python {
 	return &python{process: sdk, t: t}
 }
 
-// start starts a Python, which looks for packages in the path first. It ends when its standard input does, and so does not outlive this process; one that does not end
-// when it is to stop is killed.
+// start starts a Python, which finds the packages in the folders of path first. It
+// ends when its standard input ends, and so does not outlive this process. A Python
+// that does not end when it should is killed.
 func start(interpreter string, path ...string) (*process, error) {
 	ctx, kill := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, interpreter, "child.py")
 	cmd.Env = append(os.Environ(), "PYTHONUTF8=1", "PYTHONPATH="+strings.Join(path, string(os.PathListSeparator)))
-	cmd.WaitDelay = time.Second // for what has our pipes open still
+	cmd.WaitDelay = time.Second // another process may still have our pipes open
 	stderr := new(bytes.Buffer)
 	cmd.Stderr = stderr
 	stdin, errIn := cmd.StdinPipe()
@@ -89,7 +92,7 @@ func start(interpreter string, path ...string) (*process, error) {
 		stdin.Close()
 		io.Copy(io.Discard, stdout) // until the process ends: Wait would close the pipe before
 		err := cmd.Wait()
-		if stderr.Len() > 0 { // it has nothing to complain of
+		if stderr.Len() > 0 { // a good Python writes nothing to it
 			err = errors.Join(err, errors.New(stderr.String()))
 		}
 		return err
@@ -97,11 +100,12 @@ func start(interpreter string, path ...string) (*process, error) {
 	return p, nil
 }
 
-// request is what child.py wants: the name of a function in "do", and what that function reads.
+// request is a request to child.py: the name of a function in "do", and the
+// arguments of that function.
 type request map[string]any
 
-// exchange sends a request and returns the answer: the result, or an error of type exception. A Python that takes too long
-// is killed.
+// exchange sends a request and returns the answer: the result, or an error of
+// type exception. It kills a Python that takes too long.
 func (p *process) exchange(r request) (json.RawMessage, error) {
 	defer time.AfterFunc(2*time.Minute, p.kill).Stop()
 	if err := p.requests.Encode(r); err != nil {
@@ -124,12 +128,13 @@ func (p *process) exchange(r request) (json.RawMessage, error) {
 	return response.Result, nil
 }
 
-// exception is what was raised in Python: its class and its text.
+// exception is an exception of Python: its class and its text.
 type exception string
 
 func (e exception) Error() string { return string(e) }
 
-// call has a request answered. The error is an exception; anything else that goes wrong fails the test.
+// call sends a request and decodes the result. The error is an exception. Any
+// other failure fails the test.
 func (p *python) call(r request, result any) error {
 	p.t.Helper()
 	answer, err := p.exchange(r)

@@ -11,8 +11,10 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// turn is what one run of the SDK's Runner puts into a session: the user asks, the model calls a tool, the tool answers,
-// the model answers. IDs of calls are the turn's own, for Runner takes items with the same ID for one.
+// turn is the items that one run of the SDK's Runner puts into a session: the
+// user asks, the model calls a tool, the tool answers, the model answers. Each
+// turn has its own call IDs, because Runner takes items with the same ID for
+// one.
 type turn struct{ question, call, output, answer encsession.Item }
 
 func newTurn(number int) turn {
@@ -29,8 +31,9 @@ func newTurn(number int) turn {
 	}
 }
 
-// requireRun runs a turn over a session of Python and sees to it that the model was given the history, and that s, the
-// session of Go, reads it with the whole turn behind it. It returns the history that there is then.
+// requireRun runs a turn over a session of Python. It checks that the model
+// received the history, and that s, the session of Go, reads the history with
+// the whole turn behind it. It returns the new history.
 func requireRun(t *testing.T, p *pythonSession, s encsession.Session, history []encsession.Item, turn turn) []encsession.Item {
 	t.Helper()
 	var said struct{ Content string }
@@ -51,7 +54,8 @@ func requireRun(t *testing.T, p *pythonSession, s encsession.Session, history []
 	return history
 }
 
-// TestRunnerContinuesWhatGoBegan takes turns: Go begins, Runner has a turn, Go, and Runner again.
+// TestRunnerContinuesWhatGoBegan takes turns: Go begins, Runner follows, then
+// Go and Runner again.
 func TestRunnerContinuesWhatGoBegan(t *testing.T) {
 	onEach(t, func(t *testing.T, p *python, d *database) {
 		d.create(t)
@@ -65,8 +69,9 @@ func TestRunnerContinuesWhatGoBegan(t *testing.T) {
 	})
 }
 
-// TestGoContinuesWhatRunnerBegan lets Runner begin, on a database with nothing in it. Go continues, takes back an
-// answer of the model and gives another, and Runner goes on from there.
+// TestGoContinuesWhatRunnerBegan lets Runner begin on an empty database. Go
+// continues, pops an answer of the model and adds another. Runner goes on from
+// there.
 func TestGoContinuesWhatRunnerBegan(t *testing.T) {
 	onEach(t, func(t *testing.T, p *python, d *database) {
 		key := encsession.GenerateKey()

@@ -15,8 +15,8 @@ import (
 	"github.com/encsession/encsession/openaisession/apitest"
 )
 
-// chatAPI is the chat completions of another provider, on loopback. Its model
-// reasons, calls the tool, and answers.
+// chatAPI is the chat completions API of another provider, on loopback. Its
+// model reasons, calls the tool, and answers.
 func chatAPI(t *testing.T) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var request struct{ Messages []struct{ Role string } }

@@ -21,11 +21,11 @@
 //	encsession.drop.reason  of item.dropped; expired, future, undecryptable, malformed or plaintext
 //	error.type              of operation.duration, if the call has failed
 //
-// The error.type is skipped (an encsession.SkippedError: the operation has
-// finished), canceled, deadline_exceeded, key_destroyed, key_changed, future,
-// undecryptable, malformed, plaintext, invalid_item, unsupported, or else
-// _OTHER. Session IDs, fingerprints of keys and texts of errors are never
-// attributes.
+// The error.type is one of skipped, canceled, deadline_exceeded, key_destroyed,
+// key_changed, future, undecryptable, malformed, plaintext, invalid_item and
+// unsupported, or else _OTHER. The value skipped stands for an
+// [encsession.SkippedError]: the operation has finished. Session IDs,
+// fingerprints of keys and texts of errors are never attributes.
 //
 // # Dashboard
 //
@@ -35,8 +35,9 @@
 //	sum(rate(encsession_item_opened_total{encsession_key_role="older", encsession_operation=~"GetItems|PopItem"}[1h]))
 //
 // While it is above 0, a service needs the key. A rate of 0 does not prove the
-// opposite, since nobody may have read these sessions: before the key is
-// retired, Audit has to say so of every session.
+// opposite: perhaps nobody has read the sessions that need it. Before you
+// retire the key, Audit has to show for every session that the key opens
+// nothing.
 //
 // A wrong key shows as
 //

@@ -11,8 +11,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// The names of the attributes. Except for error.type, which OpenTelemetry
-// defines, they are in a namespace of their own.
+// These are the names of the attributes. They have a namespace of their own,
+// except error.type, which OpenTelemetry defines.
 const (
 	operationKey = attribute.Key("encsession.operation")
 	roleKey      = attribute.Key("encsession.key.role")
@@ -20,7 +20,7 @@ const (
 	errorKey     = attribute.Key("error.type")
 )
 
-// other is OpenTelemetry's value of an attribute for which no other one fits.
+// other is OpenTelemetry's value for an attribute if no defined value fits.
 const other = "_OTHER"
 
 // operations are the methods that observers are told of.
@@ -54,20 +54,20 @@ var failures = append([]class{
 	{errors.ErrUnsupported, "unsupported"},
 }, reasons[1:]...)
 
-// seconds are the upper bounds of the histogram's buckets: those that
-// OpenTelemetry's conventions give to calls of a database, and one for
+// seconds are the upper bounds of the histogram's buckets. OpenTelemetry's
+// conventions give all but the last to calls of a database. The last is for
 // operations on long sessions.
 var seconds = []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60}
 
-// observer is what New makes.
+// observer records events. New makes one.
 type observer struct {
 	duration                                    metric.Float64Histogram
 	sealed, opened, plaintext, removed, dropped metric.Int64Counter
 }
 
-// New returns an observer for [encsession.WithObserver] that records each event
-// with a meter of the provider. It may serve any number of sessions. It refuses
-// a nil provider, and returns the errors of the provider.
+// New returns an observer for [encsession.WithObserver]. It records each event
+// with a meter of the provider, and may serve any number of sessions. New
+// refuses a nil provider, and returns the errors of the provider.
 func New(provider metric.MeterProvider) (func(context.Context, encsession.Event), error) {
 	o, err := newObserver(provider)
 	if err != nil {
@@ -96,7 +96,7 @@ func newObserver(provider metric.MeterProvider) (*observer, error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
-	// A rate needs a value to rise from.
+	// A rate needs a value from which it can rise.
 	for _, op := range []encsession.Op{"GetItems", "PopItem"} {
 		o.addOpened(context.Background(), encsession.Event{Op: op})
 		for _, reason := range reasons {
@@ -126,8 +126,8 @@ func (o *observer) observe(ctx context.Context, e encsession.Event) {
 	}
 }
 
-// addOpened adds to both roles, so that the one which counts nothing is 0
-// rather than unknown.
+// addOpened adds to both roles. So a role that has no items is 0 rather than
+// unknown.
 func (o *observer) addOpened(ctx context.Context, e encsession.Event) {
 	op := operation(e.Op)
 	o.opened.Add(ctx, int64(e.Opened-e.OpenedByOlder), metric.WithAttributes(op, roleKey.String("current")))
@@ -142,7 +142,7 @@ func add(ctx context.Context, counter metric.Int64Counter, n int, attributes ...
 
 func operation(op encsession.Op) attribute.KeyValue {
 	if !operations[op] {
-		op = other // of a later version of encsession
+		op = other // it is from a later version of encsession
 	}
 	return operationKey.String(string(op))
 }

@@ -20,7 +20,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
-// newObserver returns an observer, and a func that reads what it has recorded.
+// newObserver returns an observer, and a func that reads its records.
 func newObserver(t testing.TB) (func(context.Context, encsession.Event), func() map[string]metricdata.Metrics) {
 	reader := sdk.NewManualReader()
 	observe, err := otelsession.New(sdk.NewMeterProvider(sdk.WithReader(reader)))
@@ -181,7 +181,8 @@ func TestErrorsAreClassified(t *testing.T) {
 	}
 }
 
-// A service may have a million sessions, and a store may say anything.
+// TestSeriesAreBounded: a service may have a million sessions, and a store may
+// return any error.
 func TestSeriesAreBounded(t *testing.T) {
 	observe, read := newObserver(t)
 	for i := range 1000 {

@@ -16,14 +16,15 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// Run the benchmarks, with the variables of setup_test.go, by
+// Run the benchmarks like this, with the variables of setup_test.go:
 //
 //	go test -run '^$' -bench . -benchtime 2s
 //
-// The metric x-bare is the time that the store takes, divided by that of the bare client which sends the commands
-// that a program would send without this package, in turns: those of Python's RedisSession.
+// The metric x-bare is the time of the store divided by the time of the bare
+// client. The two run in turns. The bare client sends the commands that a
+// program without this package would send: those of Python's RedisSession.
 
-// benchItems returns items of that size.
+// benchItems returns n items of that size.
 func benchItems(n, size int) []Item {
 	items := make([]Item, n)
 	for i := range items {
@@ -32,7 +33,8 @@ func benchItems(n, size int) []Item {
 	return items
 }
 
-// compare measures the store against the bare client, in turns, so that both see the same server and the same machine.
+// compare measures the store against the bare client. They run in turns, so
+// that both see the same server and the same machine.
 func compare(b *testing.B, store, bare func()) {
 	var storeTime, bareTime time.Duration
 	for b.Loop() {
@@ -47,7 +49,7 @@ func compare(b *testing.B, store, bare func()) {
 	b.ReportMetric(float64(storeTime)/float64(bareTime), "x-bare")
 }
 
-// bareAdd is the MULTI of Python's add_items.
+// bareAdd sends the MULTI of Python's add_items.
 func (f *fixture) bareAdd(b *testing.B, id string, items []Item) {
 	k := f.config.keys(id)
 	now := fmt.Sprint(time.Now().Unix())
@@ -106,7 +108,8 @@ func BenchmarkGet(b *testing.B) {
 	}
 }
 
-// BenchmarkLongHistory reads the newest 50 of 100,000 items, and of 100. The metric x-short is the quotient.
+// BenchmarkLongHistory reads the newest 50 of 100,000 items, and of 100 items.
+// The metric x-short is the quotient of the two times.
 func BenchmarkLongHistory(b *testing.B) {
 	f := newFixture(b, onServer)
 	items := benchItems(1000, 500)
@@ -130,8 +133,8 @@ func BenchmarkLongHistory(b *testing.B) {
 	b.ReportMetric(float64(long)/float64(short), "x-short")
 }
 
-// BenchmarkPop pops an item that has been added before; the bare client does so by RPOP, which also takes what is not
-// an item.
+// BenchmarkPop pops an item that has been added before. The bare client uses
+// RPOP, which also takes elements that are not items.
 func BenchmarkPop(b *testing.B) {
 	f := newFixture(b, onServer)
 	list := f.config.keys("s").messages
@@ -151,8 +154,8 @@ func BenchmarkPop(b *testing.B) {
 		})
 }
 
-// BenchmarkRewriteAll replaces all items of a session; the bare client does so
-// by LSET in a MULTI, which does not look at what it replaces.
+// BenchmarkRewriteAll replaces all items of a session. The bare client uses
+// LSET in a MULTI, which does not look at the elements that it replaces.
 func BenchmarkRewriteAll(b *testing.B) {
 	for _, size := range []int{500, 16_000} {
 		for _, n := range []int{1, 1000} {
@@ -189,9 +192,9 @@ func BenchmarkRewriteAll(b *testing.B) {
 	}
 }
 
-// BenchmarkRewrite replaces each item of one session, or removes it, while
-// another client works on the same server. The metric long-call-ms is how long
-// a call of that client took at most.
+// BenchmarkRewrite replaces or removes each item of one session while another
+// client works on the same server. The metric long-call-ms is the longest time
+// that a call of that client took.
 func BenchmarkRewrite(b *testing.B) {
 	for name, edit := range map[string]func(i int, item Item) Item{
 		"replace": func(_ int, item Item) Item { return Item(strings.ToUpper(string(item))) },
@@ -208,7 +211,8 @@ func BenchmarkRewrite(b *testing.B) {
 				f := newFixture(b, onServer)
 				items := make([]Item, n)
 				for i := range items {
-					// Tokens have no long runs of equal text, which Lua hashes badly.
+					// Tokens have no long runs of equal text, which Lua hashes
+					// badly.
 					token := make([]byte, 194)
 					_, _ = rand.Read(token)
 					items[i] = Item(fmt.Sprintf(`{"token":"%x"}`, token))
@@ -238,8 +242,8 @@ func BenchmarkRewrite(b *testing.B) {
 	}
 }
 
-// watch calls the store again and again on another connection, until it is told
-// to stop; then it returns how long the longest call took.
+// watch calls the store again and again on another connection, until stop is
+// called. Then stop returns the time of the longest call.
 func (f *fixture) watch(b *testing.B) (stop func() time.Duration) {
 	client := onServer.newClient(b)
 	store, err := New(client, WithPrefix(f.prefix))
@@ -277,8 +281,8 @@ func BenchmarkSessions(b *testing.B) {
 	}
 }
 
-// growth are the numbers of items that are set beside each other, a tenth of
-// them under -short, with which CI runs every benchmark once.
+// growth returns the numbers of items to compare. Under -short, with which CI
+// runs every benchmark once, it returns a tenth of them.
 func growth() []int {
 	if testing.Short() {
 		return []int{1_000, 10_000}
@@ -286,14 +290,15 @@ func growth() []int {
 	return []int{10_000, 100_000}
 }
 
-// BenchmarkEncrypted measures what encryption costs through the store, with items
-// of 1 kB, in turns:
+// BenchmarkEncrypted measures the cost of encryption through the store, with
+// items of 1 kB. It calls these in turns:
 //
 //   - plain is the store by itself, and encrypted an EncryptedSession over it;
-//   - the floor of a read is the bare client reading the same rows, and fernet-go
-//     opening them in a plain loop.
+//   - the floor of a read is the bare client reading the same rows, and
+//     fernet-go opening them in a plain loop.
 //
-// The metrics are medians: x-floor and x-plain are quotients of encrypted.
+// The metrics x-floor and x-plain are quotients: the median time of encrypted,
+// divided by that of the floor or of plain.
 //
 //	go test -run '^$' -bench Encrypted -benchtime 400x -cpu 1,2
 func BenchmarkEncrypted(b *testing.B) {
@@ -344,7 +349,7 @@ func BenchmarkEncrypted(b *testing.B) {
 	})
 }
 
-// inTurns calls each function b.N times, in turns, and reports and returns the
+// inTurns calls each function b.N times, in turns. It reports and returns the
 // median time of each in microseconds.
 func inTurns(b *testing.B, calls ...func()) []float64 {
 	times := make([][]float64, len(calls))
@@ -364,8 +369,8 @@ func inTurns(b *testing.B, calls ...func()) []float64 {
 	return medians
 }
 
-// floor stores rows of the same size and shape as those of an EncryptedSession,
-// and returns what reads and opens them.
+// floor stores rows of the same size and shape as those of an EncryptedSession.
+// It returns a function that reads and opens them.
 func (f *fixture) floor(b *testing.B, items []Item, limit int) func() {
 	const before, after = `{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"`, `"}`
 	var key fernet.Key

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// brokenServer returns a client of a server that gives every command the same
-// reply, whatever it is.
+// brokenServer returns a client of a server that gives the same reply to every
+// command.
 func brokenServer(t *testing.T, reply string) *redis.Client {
 	client := redis.NewClient(&redis.Options{
 		MaxRetries: -1, DialerRetries: 1, Protocol: 2, DisableIdentity: true, ReadTimeout: time.Second,
@@ -30,7 +30,7 @@ func brokenServer(t *testing.T, reply string) *redis.Client {
 	return client
 }
 
-// serveSame reads commands, and answers each in the same way.
+// serveSame reads commands and gives each the same reply.
 func serveSame(conn net.Conn, reply string) {
 	defer conn.Close()
 	reader := bufio.NewReader(conn)
@@ -68,9 +68,9 @@ func serveSame(conn net.Conn, reply string) {
 	}
 }
 
-// TestServerThatAlwaysSaysTheSame: every method comes to an end, without a panic,
-// and with an error unless the reply is one that a server may give. GetItems and
-// Sessions have replies of two kinds, and so no reply is right for both.
+// TestServerThatAlwaysSaysTheSame: every method comes to an end without a
+// panic. It returns an error unless the reply is one that a server may give.
+// GetItems and Sessions need two kinds of reply, so no reply is right for both.
 func TestServerThatAlwaysSaysTheSame(t *testing.T) {
 	t.Parallel()
 	bulk := func(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
@@ -99,7 +99,7 @@ func TestServerThatAlwaysSaysTheSame(t *testing.T) {
 			case method == "ClearSession" && (reply == ":0\r\n" || reply == ":1\r\n"):
 			case method == "PopItem" && (reply == array() || reply == array(bulk("s"))): // no item in the list
 			case method == "RewriteItems" && reply == array(":0\r\n", ":0\r\n", ":0\r\n", ":0\r\n", array()):
-			case method == "GetItems" && reply == array(bulk("s")): // HMGET names the session, and what else is no JSON
+			case method == "GetItems" && reply == array(bulk("s")): // HMGET names the session, and the other elements are not JSON
 			case method == "GetItems" && reply == array("$-1\r\n"):
 			default:
 				require.ErrorContains(t, err, "redisstore: "+method+": ", "%q", reply)

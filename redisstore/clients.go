@@ -8,7 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The kinds of client are told by their methods, so that a struct that embeds one is of the same kind.
+// The kinds of client are told apart by their methods. So a struct that embeds
+// a client is of the same kind as that client.
 type (
 	// clusterClient is a *redis.ClusterClient.
 	clusterClient interface {

@@ -6,15 +6,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// once is a command that go-redis sends once. It would send others again, as often as the client's MaxRetries says,
-// where the reply is lost: the server may have carried them out, and would store a batch twice or pop two items. A
-// cluster client still follows a redirection, as a server that redirects does nothing else.
+// once is a command that go-redis sends only once. go-redis repeats other
+// commands if their reply is lost, as often as the client's MaxRetries says.
+// The server may have run such a command, and a repetition would store a batch
+// twice or pop two items. A cluster client still follows a redirection, because
+// a server that redirects a command has not run it.
 type once struct{ *redis.Cmd }
 
-// NoRetry is what go-redis asks a command, or each command of a pipeline.
+// NoRetry tells go-redis not to repeat the command. go-redis also asks each
+// command of a pipeline.
 func (once) NoRetry() bool { return true }
 
-// script returns the command that calls a script with the keys and the ID of the session, and these arguments.
+// script returns the command that calls a script with the session's keys and
+// ID, followed by args.
 func (s *Session) script(ctx context.Context, script string, args ...any) *redis.Cmd {
 	k := s.keys()
 	return redis.NewCmd(ctx, append([]any{"eval", script, 4, k.hash, k.messages, k.counter, k.unused(), s.id}, args...)...)

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWindowCosts counts what GetItems sends and receives: with a limit of 50 the same from 100,000 items as from 100.
+// TestWindowCosts counts the messages and bytes that GetItems sends and
+// receives. With a limit of 50 they are the same for 100,000 items as for 100.
 func TestWindowCosts(t *testing.T) {
 	direct := newFixture(t, onServer)
 	item := func(n int) Item { return Item(fmt.Sprintf(`{"n":"%06d","content":"%s"}`, n, strings.Repeat("x", 100))) }
@@ -59,7 +60,7 @@ func TestWindowCosts(t *testing.T) {
 	require.Equal(t, measure("short", pop), measure("long!", pop))
 }
 
-// counted is a connection that counts the bytes which it carries.
+// counted is a connection that counts the bytes that it carries.
 type counted struct {
 	net.Conn
 	sent, received *atomic.Int64

@@ -11,15 +11,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// errReply says that a server, or a proxy before it, is broken. What it has done
-// is open then.
+// errReply says that a server, or a proxy in front of it, is broken. It is then
+// unknown whether the server has changed anything.
 var errReply = errors.New("the server does not answer as the script does")
 
-// withContext makes sure that errors.Is finds the error of the context, where that is why go-redis stopped.
+// withContext makes sure that errors.Is finds the error of the context, if that
+// is the reason why go-redis stopped.
 func withContext(ctx context.Context, err error) error {
 	done := ctx.Err()
 	if deadline, ok := ctx.Deadline(); ok && done == nil && !time.Now().Before(deadline) {
-		done = context.DeadlineExceeded // the connection has been faster than the context to notice
+		done = context.DeadlineExceeded // the connection noticed the deadline before the context did
 	}
 	if err == nil || done == nil || errors.Is(err, done) {
 		return err
@@ -27,10 +28,11 @@ func withContext(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", done, err)
 }
 
-// readError is the error of a command that changes nothing.
+// readError turns err into the error of a command that changes nothing.
 func readError(ctx context.Context, err error) error { return withContext(ctx, withoutText(err)) }
 
-// writeError is the error of a command that changes something. It says so where that may have happened all the same.
+// writeError turns err into the error of a command that changes something. The
+// error says so if the change may have happened.
 func writeError(ctx context.Context, err error) error {
 	unanswered := mayHaveRun(err)
 	err = readError(ctx, err)
@@ -40,7 +42,8 @@ func writeError(ctx context.Context, err error) error {
 	return err
 }
 
-// mayHaveRun reports whether a command that ended with this error was sent and got no answer.
+// mayHaveRun reports whether a command that ended with err may have reached the
+// server and got no answer.
 func mayHaveRun(err error) bool {
 	var refused redis.Error
 	if err == nil || errors.As(err, &refused) {
@@ -55,7 +58,8 @@ func mayHaveRun(err error) bool {
 	return !errors.As(err, &network) || network.Op != "dial"
 }
 
-// withoutText replaces an error that quotes arguments of a command or a reply, as these are stored text.
+// withoutText replaces an error that quotes a reply or the arguments of a
+// command, because these contain stored text.
 func withoutText(err error) error {
 	if err == nil {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// slow is a context whose deadline has passed without its noticing.
+// slow is a context that has not noticed that its deadline has passed.
 type slow struct{ context.Context }
 
 func (slow) Deadline() (time.Time, bool) { return time.Unix(0, 0), true }
@@ -36,7 +36,7 @@ func TestWithContext(t *testing.T) {
 	require.Equal(t, failed, withContext(t.Context(), failed))
 }
 
-// TestErrorsThatQuoteReplies: their text may be stored text.
+// TestErrorsThatQuoteReplies: the text of such an error may be stored text.
 func TestErrorsThatQuoteReplies(t *testing.T) {
 	_, number := strconv.Atoi("secret")
 	for _, err := range []error{

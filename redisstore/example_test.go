@@ -20,11 +20,11 @@ import (
 	"github.com/encsession/encsession/redisstore"
 )
 
-// addr is that of the server. Examples that need one have no Output comment: TestExamples runs them, where there is
-// one.
+// addr is the address of the server. Examples that need a server have no Output
+// comment. TestExamples runs them if there is one.
 var addr = cmp.Or(os.Getenv("ENCSESSION_REDIS_ADDR"), "localhost:6379")
 
-// A conversation in Redis. The output is
+// This example keeps a conversation in Redis. The output is
 //
 //	the server holds     {"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"gAAAAAB…
 //	the session returns  {"role":"user","content":"My passport is XZ4839201."}
@@ -64,7 +64,8 @@ func Example() {
 	}
 }
 
-// Going through all sessions, to bring each under the current key. The output is
+// This example goes through all sessions and brings each under the current key.
+// The output is
 //
 //	user-123: 1 of 1 items under the current key
 func ExampleStore_Sessions() {
@@ -108,7 +109,8 @@ func ExampleStore_Sessions() {
 	}
 }
 
-// An item replaced in its place, and another one removed. The output is
+// This example replaces one item in its place, and removes another one.
+// The output is
 //
 //	2 changed: [{"n":"one"} {"n":3}]
 func ExampleSession_RewriteItems() {
@@ -149,7 +151,8 @@ func ExampleSession_RewriteItems() {
 	}
 }
 
-// Redis Cluster needs a hash tag, so that the keys of a session lie in one slot.
+// Redis Cluster needs a hash tag, so that the keys of a session lie in one
+// slot.
 func ExampleWithHashTag() {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"localhost:7000", "localhost:7001"}})
 	defer client.Close()
@@ -165,7 +168,8 @@ func ExampleWithHashTag() {
 	// user-123
 }
 
-// IDs that would name a key of another session are refused, before anything is sent.
+// An ID that would name a key of another session is refused before anything is
+// sent.
 func ExampleStore_Session() {
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
@@ -187,7 +191,8 @@ func newKey() encsession.Key {
 	return key
 }
 
-// TestExamples compares what the examples print with what their comments say.
+// TestExamples compares the output of the examples with the output in their
+// comments.
 func TestExamples(t *testing.T) {
 	if os.Getenv("ENCSESSION_REDIS_ADDR") == "" {
 		t.Skip("set ENCSESSION_REDIS_ADDR to the address of a server to run this test")

@@ -7,9 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestExpiryInTheMiddleOfAnAdd has a session expire while a large batch is sent to
-// it and added. What AddItems has acknowledged is there, and does not expire with
-// what was there before.
+// TestExpiryInTheMiddleOfAnAdd lets a session expire while a large batch is
+// sent to it and added. The items that AddItems has acknowledged are there
+// afterwards. They do not expire with the earlier ones.
 func TestExpiryInTheMiddleOfAnAdd(t *testing.T) {
 	const batch = 50_000
 	f := newFixture(t, onServer)
@@ -33,7 +33,8 @@ func TestExpiryInTheMiddleOfAnAdd(t *testing.T) {
 	}
 }
 
-// TestAddWithoutTTLToAnEmptySessionThatExpires must not leave a list behind that no hash names any more.
+// TestAddWithoutTTLToAnEmptySessionThatExpires: such an add must not leave a
+// list without the hash that names it.
 func TestAddWithoutTTLToAnEmptySessionThatExpires(t *testing.T) {
 	f := newFixture(t, onServer)
 	expiring, err := New(f.client, WithPrefix(f.config.prefix), WithKeyTTL(time.Hour))

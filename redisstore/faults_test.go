@@ -49,7 +49,8 @@ func TestConnectionRefused(t *testing.T) {
 	}
 }
 
-// TestRestartBetweenCalls: the connections that a client has in its pool are dead, and it finds out before it uses them.
+// TestRestartBetweenCalls: the connections in a client's pool are dead, and the
+// client finds out before it uses them.
 func TestRestartBetweenCalls(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -97,7 +98,8 @@ func TestReadOnlyReplica(t *testing.T) {
 	requireItems(t, direct.Session("s"), numbered(1, 3)...)
 }
 
-// TestMemoryFull fills a server that may not evict anything: batches are whole or absent, and what frees memory works.
+// TestMemoryFull fills a server that may not evict anything. Batches are whole
+// or absent, and calls that free memory work.
 func TestMemoryFull(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--maxmemory", "4mb", "--maxmemory-policy", "noeviction")
@@ -148,7 +150,8 @@ func TestMemoryFull(t *testing.T) {
 	add(t, session, numbered(1, 3)...)
 }
 
-// TestUnknownCommandIsNotQuoted: the server's error quotes the arguments of a command that it does not know.
+// TestUnknownCommandIsNotQuoted: if the server does not know a command, its
+// error quotes the command's arguments.
 func TestUnknownCommandIsNotQuoted(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"eval", "rpush", "rpushx", "hset"} {
@@ -167,14 +170,17 @@ func TestUnknownCommandIsNotQuoted(t *testing.T) {
 	}
 }
 
-// TestKilledServer kills a server that writes every command to disk, and starts it again, in the middle of adds and
-// pops. What AddItems has acknowledged is there once, no batch is there in part or twice, and no item is popped twice
-// or comes back. A PopItem that was cut off may have taken an item along, which its error says.
+// TestKilledServer kills a server that writes every command to disk, and starts
+// it again, in the middle of adds and pops. Every batch that AddItems has
+// acknowledged is there once. No batch is there in part or twice. No item is
+// popped twice or comes back. A PopItem that was cut off may have removed an
+// item; its error says so.
 func TestKilledServer(t *testing.T) {
 	t.Parallel()
 	const kills, adders, poppers, stock = 8, 3, 3, 5000
 	s := startServer(t, "--appendonly", "yes", "--appendfsync", "always")
-	// After as many failures to connect as it may have connections, a client rests for a second.
+	// After as many failures to connect as it may have connections, a client
+	// rests for a second.
 	store := s.newStore(t, func(o *redis.Options) { o.PoolSize = 5000 })
 	add(t, store.Session("stock"), numbered(1, stock)...)
 

@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWhatAddStores compares what AddItems stores with what Python's RedisSession does.
+// TestWhatAddStores compares the keys that AddItems writes with those that
+// Python's RedisSession writes.
 func TestWhatAddStores(t *testing.T) {
 	onEach(t, func(t *testing.T, s setup) {
 		f := newFixture(t, s)
@@ -44,7 +45,8 @@ func TestWhatAddStores(t *testing.T) {
 		require.NotEqual(t, "1", hash["updated_at"])
 		require.Equal(t, "x", hash["other"])
 
-		// Pops and replacements leave the hash alone; ClearSession leaves nothing, not even a counter.
+		// Pops and replacements leave the hash alone. ClearSession leaves
+		// nothing, not even a counter.
 		require.NoError(t, f.client.HSet(t.Context(), k.hash, "updated_at", "2").Err())
 		require.NoError(t, f.client.Set(t.Context(), k.counter, "7", 0).Err())
 		_, err = f.Session("s").PopItem(t.Context())
@@ -56,11 +58,12 @@ func TestWhatAddStores(t *testing.T) {
 	})
 }
 
-// TestAddIsOneCommand looks at what AddItems sends, also if that is much.
+// TestAddIsOneCommand checks that AddItems sends one command, also for a large
+// batch.
 func TestAddIsOneCommand(t *testing.T) {
 	f := newFixture(t, onServer, WithKeyTTL(time.Hour))
 	add(t, f.Session("other"), numbered(1, 1)...)               // makes a connection
-	for _, n := range []int{4999, 5000, 5001, 10_000, 12_345} { // of which Lua takes 5,000 at a time
+	for _, n := range []int{4999, 5000, 5001, 10_000, 12_345} { // Lua takes 5,000 of them at a time
 		sent := &recorder{}
 		f.client.AddHook(sent)
 		add(t, f.Session(fmt.Sprint(n)), numbered(1, n)...)
@@ -148,7 +151,8 @@ func TestKeyTTL(t *testing.T) {
 	})
 }
 
-// TestWrongType puts something else under each key of a session: every method says so and changes nothing.
+// TestWrongType puts a value of another type under each key of a session. Every
+// method says so and changes nothing.
 func TestWrongType(t *testing.T) {
 	onEach(t, func(t *testing.T, s setup) {
 		f := newFixture(t, s, WithKeyTTL(time.Hour))
@@ -181,7 +185,7 @@ func TestWrongType(t *testing.T) {
 					before := f.dump(t, "s")
 					for method, do := range methods {
 						if method == "GetItems" && key == k.counter {
-							continue // has no use for it
+							continue // GetItems does not use the counter
 						}
 						err := do(ctx, f.Session("s"))
 						require.ErrorContains(t, err, "redisstore: "+method+": WRONGTYPE ", "%s in %s", kind, key)
@@ -194,7 +198,8 @@ func TestWrongType(t *testing.T) {
 	})
 }
 
-// TestElementsThatAreNotJSON: reads pass over them, pops and replacements leave them.
+// TestElementsThatAreNotJSON: reads pass over them, and pops and replacements
+// leave them alone.
 func TestElementsThatAreNotJSON(t *testing.T) {
 	onEach(t, func(t *testing.T, s setup) {
 		f := newFixture(t, s)
@@ -246,7 +251,8 @@ func TestElementsThatAreNotJSON(t *testing.T) {
 	})
 }
 
-// TestConcurrentPopsBelowJunk: each item once, with elements on top that are not JSON, which keep coming.
+// TestConcurrentPopsBelowJunk: each item is popped once, while elements that
+// are not JSON lie on top and more of them arrive.
 func TestConcurrentPopsBelowJunk(t *testing.T) {
 	f := newFixture(t, onServer)
 	k := f.config.keys("s")

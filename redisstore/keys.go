@@ -14,30 +14,32 @@ const (
 	updatedAtField = "updated_at" // likewise
 )
 
-// naming makes keys of session IDs, and IDs of keys.
+// naming makes keys from session IDs, and IDs from keys.
 type naming struct {
 	prefix string
-	tagged bool // the prefix and the ID stand in braces, as a hash tag of Redis Cluster
+	tagged bool // the prefix and the ID stand in braces, a hash tag of Redis Cluster
 }
 
-// keys are those of one session. No key of one ID is a key of another ID, nor has one ID the same key twice: check
-// refuses the IDs with which it would.
+// keys are the Redis keys of one session. Different IDs never share a key, and
+// the keys of one ID differ. checkID rejects the IDs that would break this.
 type keys struct{ hash, messages, counter string }
 
-// unused returns a key that holds nothing: the counter of an ID that check
-// refuses. Python does not write counters either.
+// unused returns a key that holds nothing. It is the counter of an ID that
+// checkID rejects. Python does not write counters either.
 func (k keys) unused() string { return k.messages + counterSuffix }
 
 func (n naming) keys(id string) keys {
 	hash := n.prefix + ":" + id
 	if n.tagged {
-		// The tag ends at the first closing brace, be it in the ID: what stands before it is the same in all three.
+		// The tag ends at the first closing brace, even if that brace is part
+		// of the ID. The text before it is the same in all three keys.
 		hash = "{" + hash + "}"
 	}
 	return keys{hash: hash, messages: hash + messagesSuffix, counter: hash + counterSuffix}
 }
 
-// id returns the ID of the session that has this key for its hash, and false where no session has.
+// id returns the ID of the session whose hash has this key. ok is false if no
+// session has it.
 func (n naming) id(key string) (id string, ok bool) {
 	before, after := n.prefix+":", ""
 	if n.tagged {
@@ -51,7 +53,8 @@ func (n naming) id(key string) (id string, ok bool) {
 	return id, ok && checkID(id) == nil
 }
 
-// pattern matches the keys of id, and others.
+// pattern returns a glob pattern that matches the hash key of every session,
+// and other keys.
 func (n naming) pattern() string {
 	escaped := globEscaper.Replace(n.prefix) + ":*"
 	if n.tagged {
@@ -62,8 +65,10 @@ func (n naming) pattern() string {
 
 var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
 
-// checkID refuses an ID with which a session's hash would have the key of another session's list or counter. It does so
-// with hash tags too, where they differ: an ID is good for every store or for none.
+// checkID refuses an ID if the key of its hash would be the key of another
+// session's list or counter. With hash tags those keys would differ, but
+// checkID refuses the ID all the same. So an ID is valid for every store or for
+// none.
 func checkID(id string) error {
 	for _, suffix := range []string{messagesSuffix, counterSuffix} {
 		if strings.HasSuffix(id, suffix) {

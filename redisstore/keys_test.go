@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// difficultIDs are made of the pieces that keys are made of, in every order, up to three at a time.
+// difficultIDs returns IDs made of the pieces that keys are made of, in every
+// order, up to three at a time.
 func difficultIDs(prefix string) []string {
 	pieces := []string{"", "a", ":", "::", "messages", "counter", ":messages", ":counter", prefix, prefix + ":",
 		"{", "}", "{}", "}{", "{" + prefix + ":", "*",
@@ -28,8 +29,9 @@ func difficultIDs(prefix string) []string {
 	return ids
 }
 
-// TestNoKeyIsShared makes the keys of thousands of IDs, all of them different from one another, and an ID back from
-// each. Without the IDs that are refused this would fail.
+// TestNoKeyIsShared makes the keys of thousands of IDs. All keys differ, and
+// each hash key gives its ID back. The test would fail without the refusal of
+// some IDs.
 func TestNoKeyIsShared(t *testing.T) {
 	for _, n := range []naming{
 		{prefix: "agents:session"}, {prefix: "p"}, {prefix: ":"}, {prefix: "p:messages"}, {prefix: "{p}"}, {prefix: "*"},
@@ -72,8 +74,9 @@ func TestNoKeyIsShared(t *testing.T) {
 	}
 }
 
-// hashTag returns what Redis Cluster hashes: what stands between the first opening brace and the first closing one
-// behind it, unless that is nothing.
+// hashTag returns the part of a key that Redis Cluster hashes. That is the text
+// between the first opening brace and the first closing one after it, unless
+// that text is empty.
 func hashTag(key string) string {
 	_, tag, _ := strings.Cut(key, "{")
 	tag, _, ok := strings.Cut(tag, "}")
@@ -117,7 +120,8 @@ func TestRefusedIDs(t *testing.T) {
 	}
 }
 
-// TestOverlappingPrefixes: where two stores give two sessions the same keys, the second session has nothing but errors.
+// TestOverlappingPrefixes: if two stores give two sessions the same keys, the
+// second session gets only errors.
 func TestOverlappingPrefixes(t *testing.T) {
 	f := newFixture(t, onServer)
 	overlapping, err := New(f.client, WithPrefix(f.prefix+":b"))
@@ -137,7 +141,7 @@ func TestOverlappingPrefixes(t *testing.T) {
 	requireItems(t, first, numbered(1, 3)...)
 }
 
-// dump returns what the keys of a session hold, and when they expire.
+// dump returns the contents of a session's keys, and their expiry times.
 func (f *fixture) dump(t testing.TB, id string) map[string]string {
 	k := f.config.keys(id)
 	all := map[string]string{}

@@ -10,8 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMemoryOfSessions measures the heap while 100,000 sessions pass: at most 64
-// bytes for each. It does not run beside other tests.
+// TestMemoryOfSessions measures the heap while Sessions gives 100,000 sessions.
+// The heap may grow by at most 64 bytes for each. The test does not run beside
+// other tests.
 func TestMemoryOfSessions(t *testing.T) {
 	const n, most = 100_000, 64
 	f := newFixture(t, onServer)

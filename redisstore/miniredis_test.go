@@ -16,9 +16,9 @@ import (
 	"github.com/encsession/encsession/sessiontest"
 )
 
-// TestMiniredis runs the conformance suite over miniredis, a Redis in the process
-// of the test, with which people test programs that use this package. It is slow
-// under the race detector, and so are its scripts.
+// TestMiniredis runs the conformance suite over miniredis, a Redis inside the
+// test process. Users test programs that use this package with it. miniredis
+// and its scripts are slow under the race detector.
 func TestMiniredis(t *testing.T) {
 	t.Parallel()
 	server := miniredis.RunT(t)

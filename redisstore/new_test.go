@@ -75,7 +75,8 @@ func TestNewTakes(t *testing.T) {
 	}
 }
 
-// TestNothingPanics uses what New and Store.Session have not made, and arguments that are not valid.
+// TestNothingPanics uses Stores and Sessions that New and Store.Session have
+// not made, and invalid arguments.
 func TestNothingPanics(t *testing.T) {
 	var noStore *Store
 	var noSession *Session
@@ -93,7 +94,8 @@ func TestNothingPanics(t *testing.T) {
 	}
 }
 
-// TestRefusedArguments: what is not JSON in valid UTF-8 is refused before anything is sent, and not quoted.
+// TestRefusedArguments: an item that is not JSON in valid UTF-8 is refused
+// before anything is sent, and the error does not quote it.
 func TestRefusedArguments(t *testing.T) {
 	store, err := New(unreachable(t))
 	require.NoError(t, err)
@@ -108,7 +110,7 @@ func TestRefusedArguments(t *testing.T) {
 	require.EqualError(t, err, "redisstore: AddItems: 1000001 items at a time are too many: add at most 1000000")
 }
 
-// TestContextIsDone: nothing is sent.
+// TestContextIsDone: if the context is done, nothing is sent.
 func TestContextIsDone(t *testing.T) {
 	store, err := New(unreachable(t))
 	require.NoError(t, err)

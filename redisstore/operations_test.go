@@ -10,8 +10,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// TestOperations takes a store from plaintext to one key, to another, and purges it, with what is not an item in
-// between.
+// TestOperations takes a store from plaintext to one key, then to another, and
+// purges it. Elements that are not items lie in between.
 func TestOperations(t *testing.T) {
 	onEach(t, func(t *testing.T, s setup) {
 		f := newFixture(t, s)
@@ -60,7 +60,7 @@ func TestOperations(t *testing.T) {
 		each(current, nil, func(s *encsession.EncryptedSession) {
 			requireReport(s, encsession.Report{Items: items, Readable: items, Keys: []encsession.KeyCount{count(current, items)}})
 			requireItems(t, s, numbered(1, items)...)
-			item, err := s.PopItem(t.Context()) // below what is not JSON
+			item, err := s.PopItem(t.Context()) // below an element that is not JSON
 			require.NoError(t, err)
 			require.Equal(t, string(numbered(items, items)[0]), string(item))
 			n, err := s.Purge(t.Context(), time.Hour)

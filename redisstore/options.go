@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Option is an option of New. Where two options set the same thing, the later one counts. The nil Option is an error.
+// Option is an option of [New]. If two options set the same thing, the later
+// one counts. A nil Option is an error.
 type Option func(*config) error
 
 type config struct {
@@ -14,13 +15,17 @@ type config struct {
 	ttl time.Duration // 0: keys do not expire
 }
 
-// WithPrefix sets what all keys begin with, which otherwise is agents:session, as in Python. It may be anything but
-// empty, and without braces where WithHashTag is given too.
+// WithPrefix sets the beginning of all keys. The default is agents:session, as
+// in Python. The prefix must not be empty. With [WithHashTag] it must not
+// contain braces.
 //
-// Stores with different prefixes are different stores, unless one prefix is the beginning of the other, with a colon
-// behind it: the session b:c under the prefix a has the keys of c under a:b, and the sessions messages and counter under
-// a:b have keys of the session b under a. Methods then return errors where they see by the hash, or by the type of a key,
-// that it belongs to another session, and where the hash is missing they cannot see it. Do not use such prefixes together.
+// Stores with different prefixes are different stores, with one exception: do
+// not use two prefixes together if one is the other followed by a colon and
+// more text. The session b:c under the prefix a has the keys of the session c
+// under a:b. The sessions messages and counter under a:b have keys of the
+// session b under a. Methods return an error if the hash, or the type of a key,
+// shows that it belongs to another session. If the hash is missing, they cannot
+// see that.
 func WithPrefix(prefix string) Option {
 	return func(c *config) error {
 		if prefix == "" {
@@ -31,12 +36,16 @@ func WithPrefix(prefix string) Option {
 	}
 }
 
-// WithKeyTTL lets Redis delete a whole session that long after the last AddItems, on the server's clock: every AddItems
-// of at least one item sets the expiry of all the session's keys, as Python does. Nothing else changes it. It is not the TTL of
-// EncryptedSession, which hides single items.
+// WithKeyTTL lets Redis delete a whole session once ttl has passed since the
+// last AddItems, by the server's clock. Every AddItems of at least one item
+// sets the expiry of all the session's keys, as in Python. Nothing else changes
+// the expiry. The key TTL is not the TTL of EncryptedSession, which hides
+// single items.
 //
-// It must be at least a millisecond, and whole milliseconds. Without it AddItems sets no expiry. It leaves one that another
-// client has set, unless the session had no items any more: a session that begins anew does not expire.
+// The ttl must be whole milliseconds, at least one. Without WithKeyTTL,
+// AddItems sets no expiry. It keeps an expiry that another client has set,
+// unless the session has no items left: a session that begins anew does not
+// expire.
 func WithKeyTTL(ttl time.Duration) Option {
 	return func(c *config) error {
 		if ttl < time.Millisecond || ttl%time.Millisecond != 0 {
@@ -47,9 +56,10 @@ func WithKeyTTL(ttl time.Duration) Option {
 	}
 }
 
-// WithHashTag puts the prefix and the ID into braces, so that Redis Cluster keeps the three keys of a session in one
-// slot: {agents:session:user-123} and {agents:session:user-123}:messages. A cluster client needs it. Sessions under
-// these keys are not shared with Python, whose keys have no braces.
+// WithHashTag puts the prefix and the ID into braces, so that Redis Cluster
+// keeps the three keys of a session in one slot: {agents:session:user-123} and
+// {agents:session:user-123}:messages. A cluster client needs it. Python does
+// not find sessions under these keys, because its own keys have no braces.
 func WithHashTag() Option {
 	return func(c *config) error {
 		c.tagged = true

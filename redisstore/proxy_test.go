@@ -11,13 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// proxy stands between a client and a server, and does something to the next reply.
+// proxy stands between a client and a server. It does something to the next
+// reply.
 type proxy struct {
 	server *server
 	next   atomic.Value // of fault
 }
 
-// fault is what happens to a reply, once.
+// fault is something that happens to one reply.
 type fault string
 
 const (
@@ -75,7 +76,7 @@ func (p *proxy) serve(client net.Conn) {
 	})
 }
 
-// pipe copies until there is an error, or change says that it is over.
+// pipe copies until an error occurs or change says that it is over.
 func pipe(to, from net.Conn, change func([]byte) (changed []byte, more bool)) error {
 	buffer := make([]byte, 1<<20)
 	for {
@@ -93,8 +94,9 @@ func pipe(to, from net.Conn, change func([]byte) (changed []byte, more bool)) er
 	}
 }
 
-// behindProxy returns a proxy before a server, a store that uses it, with connections that are ready, and a store that
-// uses the server directly.
+// behindProxy returns a proxy in front of a server and two stores. The first
+// uses the proxy and has connections ready. The second uses the server
+// directly.
 func behindProxy(t *testing.T, configure func(*redis.Options)) (p *proxy, store, direct *Store) {
 	s := startServer(t)
 	p, dial := newProxy(t, s)
@@ -105,7 +107,7 @@ func behindProxy(t *testing.T, configure func(*redis.Options)) (p *proxy, store,
 		}
 	})
 	require.NoError(t, store.client.Ping(t.Context()).Err())
-	pipeline := store.client.Pipeline() // for which go-redis has other connections
+	pipeline := store.client.Pipeline() // go-redis has other connections for pipelines
 	pipeline.Ping(t.Context())
 	_, err := pipeline.Exec(t.Context())
 	require.NoError(t, err)

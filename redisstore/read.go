@@ -8,8 +8,9 @@ import (
 	"slices"
 )
 
-// GetItems returns the newest limit items, oldest first; all of them where limit is 0 or less. Its cost depends on the
-// limit, not on the length of the history. Elements that are not JSON are not items, and do not count.
+// GetItems returns the newest limit items, oldest first. If limit is 0 or less,
+// it returns all of them. Its cost depends on the limit, not on the length of
+// the history. Elements that are not JSON are not items and do not count.
 func (s *Session) GetItems(ctx context.Context, limit int) ([]Item, error) {
 	items, err := s.getItems(ctx, limit)
 	if err != nil {
@@ -22,7 +23,8 @@ func (s *Session) getItems(ctx context.Context, limit int) ([]Item, error) {
 	if limit <= 0 {
 		limit = math.MaxInt
 	}
-	// Where elements that are not JSON lie among the newest, it looks again, at twice as many.
+	// If elements that are not JSON lie among the newest, it looks again at
+	// twice as many.
 	for window := limit; ; window = double(window) {
 		if err := s.check(ctx); err != nil {
 			return nil, err
@@ -38,12 +40,14 @@ func (s *Session) getItems(ctx context.Context, limit int) ([]Item, error) {
 	}
 }
 
-// blockSize is how many bytes of items share a block of memory, unless an item
-// is larger. A block for each item would be slower, and one for all of them would
-// keep a whole history in memory while the caller keeps one item.
+// blockSize is the number of bytes of items that share a block of memory,
+// unless a single item is larger. A block for each item would be slower. One
+// block for all items would keep a whole history in memory while the caller
+// keeps one item.
 const blockSize = 64 << 10
 
-// newestItems returns the newest elements that are items, limit of them at most.
+// newestItems returns the newest items among the elements, at most limit of
+// them.
 func newestItems(elements []string, limit int) []Item {
 	left := 0 // bytes
 	for _, element := range elements {
@@ -71,7 +75,8 @@ func newestItems(elements []string, limit int) []Item {
 	return items
 }
 
-// newest returns the newest elements of the list, oldest first.
+// newest returns the newest elements of the list, at most window of them,
+// oldest first.
 func (s *Session) newest(ctx context.Context, window int) ([]string, error) {
 	k := s.keys()
 	pipeline := s.store.client.Pipeline()

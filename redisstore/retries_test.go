@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lostReplies has an entry for each method that changes something: what it changes while its reply is lost, once.
+// lostReplies has an entry for each method that changes something: a call whose
+// reply is lost once, and the items that it leaves.
 var lostReplies = map[string]struct {
 	do   func(ctx context.Context, s *Session) error
 	want []Item
@@ -34,8 +35,9 @@ var lostReplies = map[string]struct {
 	"ClearSession": {func(ctx context.Context, s *Session) error { return s.ClearSession(ctx) }, nil},
 }
 
-// TestLostReplyIsNotRetried loses the reply of each method, whatever the client's MaxRetries says: what it has done is
-// done once, and it says that it does not know.
+// TestLostReplyIsNotRetried loses the reply of each method, whatever the
+// client's MaxRetries says. The change happens once. The error says that the
+// method does not know whether it happened.
 func TestLostReplyIsNotRetried(t *testing.T) {
 	for _, f := range []fault{lost, delayed} {
 		for method, test := range lostReplies {
@@ -47,7 +49,8 @@ func TestLostReplyIsNotRetried(t *testing.T) {
 				})
 				add(t, direct.Session("s"), append(numbered(1, 1), numbered(1, 3)...)...)
 				if method == "PopItem" || method == "RewriteItems" {
-					// Its first call only looks. The hook loses the reply of the second.
+					// The first call only looks. The hook loses the reply of
+					// the second.
 					evals := 0
 					store.client.AddHook(beforeCommand(func(cmd redis.Cmder) {
 						if evals++; evals == 2 {
@@ -75,7 +78,8 @@ func TestLostReplyIsNotRetried(t *testing.T) {
 	}
 }
 
-// TestProxyMakesBareClientRetry shows that the test above would find a retry: go-redis by itself doubles a push.
+// TestProxyMakesBareClientRetry shows that the test above would find a retry:
+// go-redis by itself doubles a push.
 func TestProxyMakesBareClientRetry(t *testing.T) {
 	t.Parallel()
 	p, store, direct := behindProxy(t, nil)
@@ -84,7 +88,8 @@ func TestProxyMakesBareClientRetry(t *testing.T) {
 	requireItems(t, direct.Session("s"), Item("{}"), Item("{}"))
 }
 
-// TestReadsAreRetried: go-redis may read again as often as the client is told to.
+// TestReadsAreRetried: go-redis may repeat a read as often as the client's
+// configuration says.
 func TestReadsAreRetried(t *testing.T) {
 	t.Parallel()
 	p, store, direct := behindProxy(t, nil)
@@ -103,7 +108,7 @@ func TestReadsAreRetried(t *testing.T) {
 	require.Equal(t, 3, seen)
 }
 
-// TestGarbledReplyIsNotQuoted: what cannot be parsed may be a part of the items.
+// TestGarbledReplyIsNotQuoted: a reply that cannot be parsed may contain items.
 func TestGarbledReplyIsNotQuoted(t *testing.T) {
 	do := map[string]func(ctx context.Context, s *Session) error{
 		"GetItems": func(ctx context.Context, s *Session) error { _, err := s.GetItems(ctx, 0); return err },
@@ -125,7 +130,8 @@ func TestGarbledReplyIsNotQuoted(t *testing.T) {
 	}
 }
 
-// TestDeadlineWhileWaiting: with ContextTimeoutEnabled go-redis stops waiting when the context is done.
+// TestDeadlineWhileWaiting: with ContextTimeoutEnabled go-redis stops waiting
+// when the context is done.
 func TestDeadlineWhileWaiting(t *testing.T) {
 	t.Parallel()
 	p, store, _ := behindProxy(t, func(o *redis.Options) { o.ContextTimeoutEnabled = true })
@@ -136,7 +142,8 @@ func TestDeadlineWhileWaiting(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-// TestPopLosesNoRace lets another client add and pop between the two calls of PopItem.
+// TestPopLosesNoRace lets another client add and pop between the two calls of
+// PopItem.
 func TestPopLosesNoRace(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

@@ -7,23 +7,24 @@ import (
 	"fmt"
 )
 
-// maxBatch is how many items a batch of RewriteItems has at most. The script
-// holds the limit in bytes.
+// maxBatch is the most items that a batch of RewriteItems has. The script holds
+// the limit in bytes.
 const maxBatch = 1000
 
 // RewriteItems hands the stored items to edit in batches, newest first, and
-// changes each batch as edit says: a nil new leaves the batch as it is; otherwise
-// new[i] replaces stored[i] in its place, and nil removes it. It returns how
-// many items it has changed. The rules are those of Rewriter in package
-// encsession. It changes neither updated_at nor the expiry of the session.
+// then changes each batch as edit says. If new is nil, the batch stays as it
+// is. Otherwise new[i] replaces stored[i] in its place, and a nil new[i]
+// removes it. RewriteItems returns the number of items that it has changed. It
+// follows the rules of [encsession.Rewriter]. It changes neither updated_at nor
+// the expiry of the session.
 //
-// Each batch is one script. A list of Redis has no row IDs: an item is known by
-// its index and its bytes. If other clients have removed elements below, the
-// nearest equal element below counts as the item. If they have removed a whole
-// batch with all that was around it, edit may see items that were added
-// meanwhile, but it misses none.
+// Each batch is one script. A Redis list has no row IDs, so RewriteItems knows
+// an item by its index and its bytes. If other clients have removed elements
+// below, the nearest equal element below counts as the item. If they have
+// removed a whole batch and everything around it, edit may see items that were
+// added meanwhile. It misses none.
 //
-// Elements that are not JSON are not items, and stay where they are.
+// Elements that are not JSON are not items and stay where they are.
 func (s *Session) RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (int, error) {
 	changed, err := s.rewriteItems(ctx, first, edit)
 	if err != nil {
@@ -36,7 +37,7 @@ func (s *Session) rewriteItems(ctx context.Context, first int, edit func(stored 
 	if err := s.check(ctx); err != nil {
 		return 0, err
 	}
-	limit := min(max(first, 1), maxBatch) // items of a batch
+	limit := min(max(first, 1), maxBatch) // the most items in a batch
 	w := &window{}
 	for size := limit; ; size = min(2*size, maxBatch) {
 		n, next, err := s.rewrite(ctx, w, size)
@@ -71,19 +72,19 @@ func (s *Session) rewriteItems(ctx context.Context, first int, edit func(stored 
 }
 
 // window is a run of the list, newest first: some elements above a page, the
-// page, and some below it. Those around the page show where it has moved to, if
-// other clients have removed all of it.
+// page, and some below it. Other clients may remove the whole page. Then the
+// elements around it show where it was.
 type window struct {
 	top         int64 // the index of the newest element
-	above, page int   // how many elements lie above the page, and are the page
+	above, page int   // how many elements lie above the page and in the page
 	elements    []string
-	items       []int    // which elements are the batch
+	items       []int    // the places in elements of the items of the batch
 	new         [][]byte // nil: it stays; empty: it is removed
 	changes     int      // how many of new are not nil
 }
 
-// take makes a batch of the newest items of the page, at most limit, and returns
-// them. The page ends with the batch if that is full.
+// take makes a batch of the newest items of the page, at most limit, and
+// returns them. If the batch is full, the page ends with it.
 func (w *window) take(limit int) (stored []Item) {
 	for i := w.above; i < w.above+w.page; i++ {
 		if item := Item(w.elements[i]); isJSON(item) {
@@ -97,7 +98,7 @@ func (w *window) take(limit int) (stored []Item) {
 	return stored
 }
 
-// set checks and notes what edit has made of the batch.
+// set checks the items that edit returned for the batch, and notes the changes.
 func (w *window) set(new []Item) error {
 	if new == nil {
 		return nil
@@ -123,8 +124,8 @@ func (w *window) set(new []Item) error {
 	return nil
 }
 
-// rewrite changes the elements of a window, and returns the next one, whose page
-// has at most size elements. The page is empty at the end of the list.
+// rewrite changes the elements of a window. It returns the next window, whose
+// page has at most size elements. The page is empty at the end of the list.
 func (s *Session) rewrite(ctx context.Context, w *window, size int) (changed int, next *window, err error) {
 	call := s.callToRead
 	if w.changes > 0 {
@@ -132,7 +133,7 @@ func (s *Session) rewrite(ctx context.Context, w *window, size int) (changed int
 	} else if size == 0 {
 		return 0, &window{}, nil
 	}
-	removal := []byte("\xff removed " + rand.Text()) // is not JSON, and not what another client has stored
+	removal := []byte("\xff removed " + rand.Text()) // not JSON, and no other client has stored it
 	args := []any{removal, w.top, w.above + w.page, size}
 	for i, element := range w.elements {
 		switch {
@@ -151,8 +152,9 @@ func (s *Session) rewrite(ctx context.Context, w *window, size int) (changed int
 	return w.parse(reply, size)
 }
 
-// parse reads the reply of the script to a window. The next page lies below the
-// page of the window, so that a pass comes to an end whatever a server answers.
+// parse reads the reply of the script to a window. It insists that the next
+// page lies below the page of the window. So a pass ends, whatever the server
+// answers.
 func (w *window) parse(reply any, size int) (changed int, next *window, err error) {
 	fields, _ := reply.([]any)
 	if len(fields) != 5 {

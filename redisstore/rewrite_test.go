@@ -25,8 +25,8 @@ func rewriteEach(t testing.TB, s *Session, first int, edit func(Item) Item) int 
 	return changed
 }
 
-// others is a client that changes the list of a session behind its back, and
-// a model of what the list holds.
+// others stands for other clients that change the list of a session, with a
+// model of the elements in the list.
 type others struct {
 	f      *fixture
 	list   string
@@ -49,7 +49,7 @@ func (o *others) push(t testing.TB, n int) {
 	require.NoError(t, o.f.client.RPush(t.Context(), o.list, pushed...).Err())
 }
 
-// act does one of the things that other clients do.
+// act makes one of the changes that other clients make.
 func (o *others) act(t testing.TB) {
 	ctx, client := t.Context(), o.f.client
 	if len(o.stored) == 0 {
@@ -84,8 +84,8 @@ func (o *others) act(t testing.TB) {
 }
 
 // TestRewriteBesideOthers compares passes with a model while other clients add,
-// remove, replace and pop elements between the batches. Each element is
-// different, so that the model knows what has become of each row.
+// remove, replace and pop elements between the batches. All elements differ, so
+// the model knows the fate of each row.
 func TestRewriteBesideOthers(t *testing.T) {
 	f := newFixture(t, onServer)
 	for seed := range uint64(150) {
@@ -134,7 +134,7 @@ func TestRewriteBesideOthers(t *testing.T) {
 		require.Equal(t, wantChanged, changed)
 		for item, times := range seen {
 			if lost {
-				break // it may have seen too much
+				break // edit may have seen too many
 			}
 			require.Equal(t, 1, times, "seed %d: %s went to edit %d times", seed, item, times)
 			if !slices.Contains(start, item) {
@@ -179,7 +179,7 @@ func TestRewriteHandsOutBatchesThatGrow(t *testing.T) {
 	}
 }
 
-// TestRewriteBatchesOfLargeItems: a batch ends once it has 1 MiB.
+// TestRewriteBatchesOfLargeItems: a batch ends once it reaches 1 MiB.
 func TestRewriteBatchesOfLargeItems(t *testing.T) {
 	f := newFixture(t, onServer)
 	large := Item(`"` + strings.Repeat("x", 300_000) + `"`)
@@ -194,7 +194,8 @@ func TestRewriteBatchesOfLargeItems(t *testing.T) {
 	requireItems(t, f.Session("s"))
 }
 
-// TestRewriteRemovesInPlace: removals move only what has been visited already.
+// TestRewriteRemovesInPlace: a removal moves only elements that edit has
+// already seen.
 func TestRewriteRemovesInPlace(t *testing.T) {
 	onEach(t, func(t *testing.T, s setup) {
 		f := newFixture(t, s)
@@ -222,7 +223,7 @@ func TestRewriteRemovesInPlace(t *testing.T) {
 			return nil
 		})
 		require.Equal(t, 2*n/3, changed)
-		// Nothing else is left in the list either, such as what marks a removal.
+		// The marks of removals are no longer in the list either.
 		require.Equal(t, want, f.client.LRange(t.Context(), f.config.keys("s").messages, 0, -1).Val())
 	})
 }
@@ -253,7 +254,7 @@ func TestRewriteTellsEqualItemsApart(t *testing.T) {
 		requireItems(t, f.Session("s"), want...)
 	}
 
-	// An equal item further down is another one.
+	// An equal item further down is another item.
 	require.NoError(t, f.Session("s").ClearSession(t.Context()))
 	add(t, f.Session("s"), a, b, a)
 	changed, err := f.Session("s").RewriteItems(t.Context(), 1, func([]Item) ([]Item, bool) {
@@ -302,7 +303,8 @@ func TestRewriteLooksAtItsContext(t *testing.T) {
 	requireItems(t, f.Session("s"), numbered(1, 9)...)
 }
 
-// TestRewriteDoesNotReviveASession that expires, or is cleared, below edit.
+// TestRewriteDoesNotReviveASession checks a session that expires, or is
+// cleared, during edit.
 func TestRewriteDoesNotReviveASession(t *testing.T) {
 	f := newFixture(t, onServer)
 	add(t, f.Session("s"), numbered(1, 10)...)
@@ -317,7 +319,8 @@ func TestRewriteDoesNotReviveASession(t *testing.T) {
 	require.Empty(t, f.dump(t, "s"))
 }
 
-// TestRewriteFindsABatchThatHasMovedFar: a trim of 5,000 elements in the middle of a pass.
+// TestRewriteFindsABatchThatHasMovedFar trims 5,000 elements in the middle of a
+// pass.
 func TestRewriteFindsABatchThatHasMovedFar(t *testing.T) {
 	f := newFixture(t, onServer)
 	add(t, f.Session("s"), numbered(1, 20_000)...)
@@ -335,7 +338,7 @@ func TestRewriteFindsABatchThatHasMovedFar(t *testing.T) {
 	requireItems(t, f.Session("s"), numbered(30_000, 36_000)...)
 }
 
-// TestRewriteUndoesABatch whose last command the server refuses.
+// TestRewriteUndoesABatch: the server refuses the last command of the batch.
 func TestRewriteUndoesABatch(t *testing.T) {
 	t.Parallel()
 	store := startServer(t, "--rename-command", "lrem", "").newStore(t, nil)
@@ -355,7 +358,7 @@ func TestRewriteUndoesABatch(t *testing.T) {
 	}
 }
 
-// TestRewriteOfABrokenServer ends whatever the server answers.
+// TestRewriteOfABrokenServer: the pass ends, whatever the server answers.
 func TestRewriteOfABrokenServer(t *testing.T) {
 	w := &window{top: 9, above: 1, page: 2, changes: 1, elements: []string{"1", "2", "3", "4"}}
 	good := func() []any { return []any{int64(1), int64(7), int64(1), int64(2), []any{"1", "2", "3"}} }
@@ -368,7 +371,7 @@ func TestRewriteOfABrokenServer(t *testing.T) {
 	}
 	for at, values := range [][]any{
 		{nil, "1", int64(-1), int64(2)},
-		{nil, int64(-1), int64(8), int64(1 << 62), int64(1)}, // 8 would be the window's own page
+		{nil, int64(-1), int64(8), int64(1 << 62), int64(1)}, // 8 would be an index in the window's own page
 		{nil, int64(-1), int64(4)},
 		{nil, int64(-1), int64(3)},
 		{nil, "x", []any{}, []any{"1", int64(2), "3"}, []any{"1", nil, "3"}},
@@ -392,7 +395,7 @@ func TestRewriteShifts(t *testing.T) {
 	requireItems(t, f.Session("s"), items[:3000]...)
 }
 
-// TestRewriteLarge replaces 300 items of 16 kB, and removes them.
+// TestRewriteLarge replaces 300 items of 16 kB, and then removes them.
 func TestRewriteLarge(t *testing.T) {
 	f := newFixture(t, onServer)
 	item := func(n int, text string) Item {

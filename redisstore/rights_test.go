@@ -15,8 +15,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// documentedRights returns the commands of the ACL line in doc.go, each with its
-// plus sign.
+// documentedRights returns the commands of the ACL line in doc.go, each with
+// its plus sign.
 func documentedRights(t testing.TB) []string {
 	source, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
@@ -28,8 +28,8 @@ func documentedRights(t testing.TB) []string {
 	return commands
 }
 
-// asUser returns a store for a new user of the fixture's server with these rights
-// on the fixture's keys. A function changes the rights.
+// asUser returns a store for a new user of the fixture's server, with these
+// rights on the fixture's keys. The function change changes the rights.
 func (f *fixture) asUser(t testing.TB, rights []string, opts ...Option) (store *Store, change func(rules ...any)) {
 	name := f.prefix + "-" + random()
 	change = func(rules ...any) {
@@ -66,8 +66,8 @@ func (f *fixture) onEachNode(t testing.TB, args ...any) {
 	}
 }
 
-// TestRightsThatAreEnough uses every operation as a user with the least rights
-// that the documentation names, and as one with the categories that people give.
+// TestRightsThatAreEnough uses every operation as two users: one with the least
+// rights that the documentation names, and one with the usual categories.
 func TestRightsThatAreEnough(t *testing.T) {
 	onEach(t, func(t *testing.T, s setup) {
 		for name, rights := range map[string][]string{
@@ -88,7 +88,7 @@ func TestRightsThatAreEnough(t *testing.T) {
 	})
 }
 
-// useEverything uses every operation of a store, in each way that takes other
+// useEverything uses every operation of a store, in each way that needs other
 // commands.
 func useEverything(t *testing.T, f *fixture, store *Store) {
 	former, current := newKey(t), newKey(t)
@@ -118,7 +118,8 @@ func useEverything(t *testing.T, f *fixture, store *Store) {
 	requireItems(t, session, append(numbered(3, 9), numbered(20, 49)...)...)
 	require.Equal(t, []string{"s"}, allIDs(t, store))
 
-	// A pass in whose middle other clients remove items has to look for the others.
+	// If other clients remove items in the middle of a pass, the pass has to
+	// look for the remaining ones.
 	handed := 0
 	removed, err := store.Session("s").RewriteItems(t.Context(), 5, func(stored []Item) ([]Item, bool) {
 		handed = len(stored)
@@ -128,7 +129,7 @@ func useEverything(t *testing.T, f *fixture, store *Store) {
 	require.NoError(t, err)
 	require.Equal(t, handed, removed)
 
-	// A session that has lost its items, but whose hash expires.
+	// This session has lost its items, and its hash expires.
 	for range 40 {
 		_, err := store.Session("s").PopItem(t.Context())
 		require.NoError(t, err)
@@ -140,7 +141,7 @@ func useEverything(t *testing.T, f *fixture, store *Store) {
 	require.Empty(t, allIDs(t, store))
 }
 
-// states are what a session may be like before a call.
+// states are the possible states of a session before a call.
 var states = map[string]func(t testing.TB, f *fixture, id string){
 	"new":  func(testing.TB, *fixture, string) {},
 	"used": func(t testing.TB, f *fixture, id string) { add(t, f.Session(id), numbered(1, 6)...) },
@@ -161,13 +162,13 @@ var states = map[string]func(t testing.TB, f *fixture, id string){
 }
 
 // requireErrorsChangeNothing calls each method on a session in each state, on a
-// store that lacks a right or a command. The source makes the sessions. It
-// returns how many calls had an error.
+// store that lacks a right or a command. The fixture source makes the sessions.
+// It returns the number of calls that returned an error.
 func (f *fixture) requireErrorsChangeNothing(t testing.TB, source *fixture, store *Store, lacks string) (errs int) {
 	for state, prepare := range states {
 		for method, do := range methods {
 			if store.config.ttl > 0 && method != "AddItems" {
-				continue // has no use for it
+				continue // only AddItems uses the TTL
 			}
 			id := random()
 			prepare(t, source, id)
@@ -187,8 +188,9 @@ func (f *fixture) requireErrorsChangeNothing(t testing.TB, source *fixture, stor
 	return errs
 }
 
-// TestUserWithoutACommand denies each command of the documented ones in turn, and
-// each selection of those by which AddItems writes. All commands are needed.
+// TestUserWithoutACommand denies each documented command in turn, and then each
+// selection of the commands with which AddItems writes. All commands are
+// needed.
 func TestUserWithoutACommand(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, onServer)
@@ -198,7 +200,7 @@ func TestUserWithoutACommand(t *testing.T) {
 		require.Zero(t, f.requireErrorsChangeNothing(t, f, store, "nothing"))
 		for _, right := range rights {
 			if opts != nil {
-				break // only AddItems minds the TTL, as below
+				break // only AddItems uses the TTL, and it follows below
 			}
 			command := strings.TrimPrefix(right, "+")
 			change("-" + command)
@@ -208,7 +210,7 @@ func TestUserWithoutACommand(t *testing.T) {
 					errs++
 				}
 			}
-			if !slices.Contains([]string{"pexpire", "persist", "lpos"}, command) { // needed at times
+			if !slices.Contains([]string{"pexpire", "persist", "lpos"}, command) { // only needed at times
 				require.NotZero(t, errs, "%s is not needed", command)
 			}
 			change(right)
@@ -239,7 +241,7 @@ func TestUserWithoutACommand(t *testing.T) {
 // TestServerWithoutACommand removes each command from a server in turn.
 func TestServerWithoutACommand(t *testing.T) {
 	t.Parallel()
-	source := newFixture(t, onServer) // makes the sessions, for which the others lack commands
+	source := newFixture(t, onServer) // it makes the sessions, because the other servers lack commands
 	for _, right := range documentedRights(t) {
 		command := strings.TrimPrefix(right, "+")
 		s := startServer(t, "--rename-command", command, "")

@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSentinelFailsOver kills the master of a Sentinel in the middle of adds. The
-// store adds again once the replica is the new master. Batches are whole or
-// absent, in their order, and none is there twice. What was acknowledged is lost
-// only if the replica had not got it, and so at the end of what the old master
-// had.
+// TestSentinelFailsOver kills the master of a Sentinel in the middle of adds.
+// The store adds again once the replica is the new master. Batches are whole or
+// absent, in their order, and none is there twice. An acknowledged batch is
+// lost only if the replica had not received it. So lost batches were the last
+// ones of the old master.
 func TestSentinelFailsOver(t *testing.T) {
 	t.Parallel()
 	masterPort, replicaPort, sentinelPort := freePort(t), freePort(t), freePort(t)

@@ -14,14 +14,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// server is a redis-server of a test's own, which it may kill and start again. It listens on a Unix socket.
+// server is a redis-server of a single test, which may kill and restart it. It
+// listens on a Unix socket.
 type server struct {
 	socket string
 	args   []string
 	cmd    *exec.Cmd // nil while it does not run
 }
 
-// startServer starts a server that keeps nothing on disk, unless the arguments say so.
+// startServer starts a server. It keeps nothing on disk unless the arguments
+// say so.
 func startServer(t *testing.T, args ...string) *server {
 	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CI") != "true" {
 		t.Skip("install redis-server to run this test")
@@ -40,7 +42,7 @@ func startServer(t *testing.T, args ...string) *server {
 	return s
 }
 
-// start starts the server and waits until it has loaded what it has on disk.
+// start starts the server and waits until it has loaded its data from disk.
 func (s *server) start(t *testing.T) {
 	s.cmd = exec.Command("redis-server", s.args...)
 	require.NoError(t, s.cmd.Start())
@@ -61,14 +63,15 @@ func startSentinel(t *testing.T, config string) {
 	})
 }
 
-// kill ends the server without giving it time for anything.
+// kill ends the server at once, without a shutdown.
 func (s *server) kill(t *testing.T) {
 	require.NoError(t, s.cmd.Process.Kill())
-	_ = s.cmd.Wait() // says that it was killed
+	_ = s.cmd.Wait() // the error says that it was killed
 	s.cmd = nil
 }
 
-// newClient returns a client whose attempts to connect fail quickly. configure may be nil.
+// newClient returns a client whose attempts to connect fail quickly. configure
+// may be nil.
 func (s *server) newClient(t *testing.T, configure func(*redis.Options)) *redis.Client {
 	options := &redis.Options{Network: "unix", Addr: s.socket, DialerRetries: 1}
 	if configure != nil {

@@ -12,14 +12,15 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// Session is a handle on one session of a Store. It implements Session and Rewriter of package encsession.
-// Store.Session makes one; the zero Session returns errors. It is safe for concurrent use.
+// Session is a handle on one session of a [Store]. It implements
+// [encsession.Session] and [encsession.Rewriter]. [Store.Session] makes one;
+// the zero Session returns errors. A Session is safe for concurrent use.
 type Session struct {
 	store *Store
 	id    string
 }
 
-// SessionID returns the ID that Store.Session was given.
+// SessionID returns the ID that was given to [Store.Session].
 func (s *Session) SessionID() string {
 	if s == nil {
 		return ""
@@ -39,10 +40,10 @@ func (s *Session) check(ctx context.Context) error {
 
 func (s *Session) keys() keys { return s.store.config.keys(s.id) }
 
-// AddItems appends items in the order given, all of them or, with an error,
-// none: at most 1,000,000 at a time. Each must be JSON in valid UTF-8. Redis keeps
-// them byte for byte. The session's times are those of this program's clock, in
-// whole seconds.
+// AddItems appends items in the given order. It adds all of them or, if it
+// returns an error, none. It takes at most 1,000,000 items at a time. Each must
+// be JSON in valid UTF-8. Redis keeps them byte for byte. The session's times
+// come from this program's clock, in whole seconds.
 func (s *Session) AddItems(ctx context.Context, items ...Item) error {
 	if err := s.addItems(ctx, items); err != nil {
 		return fmt.Errorf("redisstore: AddItems: %w", err)
@@ -50,8 +51,8 @@ func (s *Session) AddItems(ctx context.Context, items ...Item) error {
 	return nil
 }
 
-// maxItems is how many items AddItems takes. Redis limits the arguments of a
-// command to 1,048,576.
+// maxItems is the most items that AddItems takes. Redis limits the arguments of
+// a command to 1,048,576.
 const maxItems = 1_000_000
 
 func (s *Session) addItems(ctx context.Context, items []Item) error {
@@ -85,10 +86,12 @@ func (s *Session) ttl() string {
 	return strconv.FormatInt(s.store.config.ttl.Milliseconds(), 10)
 }
 
-// PopItem removes the newest item and returns it, or nil where there is none. Each item is returned to one caller,
-// whatever the number of connections and processes. Elements that are not JSON stay where they are.
+// PopItem removes the newest item and returns it. If there is none, it returns
+// nil. Each item is returned to one caller, whatever the number of connections
+// and processes. Elements that are not JSON stay where they are.
 //
-// Where the connection breaks before the reply has come, the item may be gone, and is not returned.
+// If the connection breaks before the reply arrives, PopItem returns an error,
+// and the item may be gone.
 func (s *Session) PopItem(ctx context.Context) (Item, error) {
 	item, err := s.popItem(ctx)
 	if err != nil {
@@ -97,13 +100,14 @@ func (s *Session) PopItem(ctx context.Context) (Item, error) {
 	return item, nil
 }
 
-// maxPops is how often PopItem finds that another client has changed the end of
-// the list between its two calls.
+// maxPops is the most calls that PopItem makes. It makes another call each time
+// that another client has changed the end of the list, or that it must look
+// further down.
 const maxPops = 1000
 
 func (s *Session) popItem(ctx context.Context) (Item, error) {
 	window := 1
-	var newest []any // from the newest item on, once it has been found
+	var newest []any // the elements from the newest item on, once it has been found
 	for range maxPops {
 		if err := s.check(ctx); err != nil {
 			return nil, err
@@ -139,7 +143,8 @@ func (s *Session) popItem(ctx context.Context) (Item, error) {
 	return nil, errors.New("other clients change the end of the session all the time: try again")
 }
 
-// ClearSession deletes the session's keys, with the elements that are not JSON.
+// ClearSession deletes the session's keys, and with them the elements that are
+// not JSON.
 func (s *Session) ClearSession(ctx context.Context) error {
 	if err := s.clearSession(ctx); err != nil {
 		return fmt.Errorf("redisstore: ClearSession: %w", err)
@@ -160,8 +165,8 @@ func (s *Session) clearSession(ctx context.Context) error {
 
 var errNotJSON = errors.New("it is not JSON in valid UTF-8")
 
-// isJSON takes all JSON, since Python may have stored other values than objects,
-// and is fast if it is an object, as an item is.
+// isJSON accepts all JSON, since Python may have stored other values than
+// objects. It is fast for an object, as an item is.
 func isJSON(data []byte) bool {
 	return encsession.ValidItem(data) || json.Valid(data) && utf8.Valid(data)
 }

@@ -13,25 +13,25 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// keysPerScan is how many keys the server looks at for one page, and so how
-// long it keeps other clients waiting.
+// keysPerScan is the number of keys that the server looks at for one page. It
+// decides how long a page keeps other clients waiting.
 const keysPerScan = 1000
 
-// Sessions goes through all sessions, each once, in no order. It also gives
-// those whose items have all been popped. CreatedAt and UpdatedAt are in whole
-// seconds, and zero if the session's hash does not say when that was; only
-// AddItems sets UpdatedAt.
+// Sessions goes through all sessions, each once, in no particular order. It
+// also gives those whose items have all been popped. CreatedAt and UpdatedAt
+// are in whole seconds. A time is zero if the session's hash does not have it.
+// Only AddItems sets UpdatedAt.
 //
-// It asks the server for a page at a time, on a cluster each master in turn, and
-// holds nothing there between two pages: the loop's body may use the store. It
-// looks at every key of the database. Redis may find a key twice, so Sessions
-// remembers what it has given, in at most 64 bytes a session. Of sessions that
-// are created or cleared meanwhile it gives some and not others. An error comes
-// with the zero SessionInfo and ends the loop.
+// It asks the server for one page at a time, and on a cluster each master in
+// turn. It holds nothing there between two pages, so the loop's body may use
+// the store. It looks at every key of the database. Redis may find a key twice,
+// so Sessions remembers what it has given, in at most 64 bytes a session. A
+// session that is created or cleared during the loop may be given or not. An
+// error comes with the zero SessionInfo and ends the loop.
 //
 // A session is a hash under the prefix that holds the ID of its key. Sessions
-// leaves out what else lies there, and sessions of Python with an ID that the
-// Session methods refuse. It also leaves out a list whose hash is gone, evicted
+// leaves out all other keys under the prefix, and Python's sessions whose IDs
+// the Session methods refuse. It also leaves out a list whose hash was evicted
 // or deleted by hand, although Session still reads it. Before you retire a key
 // for good, look for such lists, or they are lost with the key.
 func (s *Store) Sessions(ctx context.Context) iter.Seq2[encsession.SessionInfo, error] {
@@ -54,7 +54,7 @@ func (s *Store) Sessions(ctx context.Context) iter.Seq2[encsession.SessionInfo, 
 	}
 }
 
-// digest stands for an ID, which may be long. No two IDs have the same one.
+// digest stands for an ID, which may be long. No two IDs have the same digest.
 type digest [16]byte
 
 func digestOf(id string) (d digest) {
@@ -94,7 +94,7 @@ func (s *Store) sessions(ctx context.Context) iter.Seq2[encsession.SessionInfo, 
 	}
 }
 
-// scan is where a SCAN of a server stands.
+// scan is the progress of a SCAN on one server.
 type scan struct {
 	cursor uint64
 	pages  int
@@ -105,8 +105,8 @@ type scan struct {
 const maxPages = 1 << 24
 
 // next notes the cursor of the next page. A server whose cursors go round in a
-// circle would be asked for ever: after as many pages as the circle has, or
-// fewer than that again, the cursor is the mark.
+// circle would be asked for ever. The mark moves more and more rarely, so in a
+// circle the cursor comes back to it.
 func (s *scan) next(cursor uint64) (more bool, err error) {
 	if cursor == 0 {
 		return false, nil
@@ -161,8 +161,8 @@ func (s *Store) page(ctx context.Context, node redis.Cmdable, at *scan) (page []
 	return page, more, nil
 }
 
-// textFields checks a reply of HMGET for n fields. A field that the hash does not
-// have is nil.
+// textFields checks that an HMGET reply has n fields. A field that the hash
+// does not have is nil.
 func textFields(reply []any, n int) ([]*string, error) {
 	if len(reply) != n {
 		return nil, errReply
@@ -180,11 +180,11 @@ func textFields(reply []any, n int) ([]*string, error) {
 	return fields, nil
 }
 
-// lastSecond is the last one of the year 9999, beyond which times have no usual
-// text.
+// lastSecond is the last second of the year 9999. Times after it have no usual
+// text form.
 const lastSecond = 253402300799
 
-// seconds reads a time of the hash, which Python writes in the same way. It
+// seconds reads a time of the hash, in the form that Python also writes. It
 // returns the zero time if it cannot.
 func seconds(text *string) time.Time {
 	if text == nil {

@@ -27,7 +27,8 @@ func allIDs(t testing.TB, s *Store) []string {
 	return ids
 }
 
-// TestSessions lists more sessions than a page holds, among keys that are not those of a session.
+// TestSessions lists more sessions than a page holds, among keys that do not
+// belong to a session.
 func TestSessions(t *testing.T) {
 	onEach(t, func(t *testing.T, s setup) {
 		f := newFixture(t, s)
@@ -58,7 +59,8 @@ func TestSessions(t *testing.T) {
 	})
 }
 
-// TestGlobCharactersInPrefix: each prefix is a pattern for the others, but only finds its own sessions.
+// TestGlobCharactersInPrefix: each prefix, read as a pattern, matches others.
+// Each store still finds only its own sessions.
 func TestGlobCharactersInPrefix(t *testing.T) {
 	onEach(t, func(t *testing.T, s setup) {
 		f := newFixture(t, s)
@@ -77,8 +79,9 @@ func TestGlobCharactersInPrefix(t *testing.T) {
 	})
 }
 
-// repeatScans is a hook that has keys found twice, as may happen while the
-// server's table grows: the last page has those of the pages before, too.
+// repeatScans is a hook that makes SCAN find keys twice, as may happen while
+// the server's table grows. The last page repeats the keys of the earlier
+// pages.
 type repeatScans struct {
 	recorder
 	found []string
@@ -130,7 +133,8 @@ func TestSessionsOnceAndNoFurther(t *testing.T) {
 	require.NotZero(t, given)
 }
 
-// failPipelines is a hook that has every pipeline fail, and so each look at a session.
+// failPipelines is a hook that makes every pipeline fail, and so each look at a
+// session.
 type failPipelines struct{ recorder }
 
 func (*failPipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
@@ -142,7 +146,8 @@ func (*failPipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 	}
 }
 
-// TestSessionsLeavesNothingOut: where it cannot look at a session, that is an error.
+// TestSessionsLeavesNothingOut: if Sessions cannot look at a session, it
+// returns an error.
 func TestSessionsLeavesNothingOut(t *testing.T) {
 	f := newFixture(t, onServer)
 	add(t, f.Session("s"), Item(`{}`))
@@ -160,7 +165,7 @@ func TestSessionsLeavesNothingOut(t *testing.T) {
 	require.ErrorContains(t, errs[0], "redisstore: Sessions: ")
 }
 
-// TestLoopMayUseStore clears each session that it is given, and makes others.
+// TestLoopMayUseStore clears each session in the loop, and adds others.
 func TestLoopMayUseStore(t *testing.T) {
 	onEach(t, func(t *testing.T, s setup) {
 		f := newFixture(t, s)
@@ -184,7 +189,7 @@ func TestLoopMayUseStore(t *testing.T) {
 	})
 }
 
-// TestTimesOfSessions: they are those of the hash, if these are times.
+// TestTimesOfSessions: the times come from the hash, if it holds valid times.
 func TestTimesOfSessions(t *testing.T) {
 	onEach(t, func(t *testing.T, s setup) {
 		f := newFixture(t, s)
@@ -219,8 +224,8 @@ func TestTimesOfSessions(t *testing.T) {
 	})
 }
 
-// TestScanThatComesToNoEnd: a server whose cursors go round in a circle, or on for
-// ever, is not asked for ever.
+// TestScanThatComesToNoEnd: if a server's cursors go round in a circle, or go
+// on for ever, Sessions stops asking.
 func TestScanThatComesToNoEnd(t *testing.T) {
 	for name, next := range map[string]func(cursor uint64) uint64{
 		"the same cursor": func(uint64) uint64 { return 7 },
@@ -229,7 +234,7 @@ func TestScanThatComesToNoEnd(t *testing.T) {
 	} {
 		var at scan
 		if name == "always another" {
-			at.pages = maxPages - 1000 // since this takes longest
+			at.pages = maxPages - 1000 // the full count would take longest
 		}
 		var err error
 		for more := true; more; {

@@ -19,7 +19,7 @@ const (
 	clusterEnv = "ENCSESSION_REDIS_CLUSTER_ADDRS" // host:port of nodes of a cluster, with commas between
 )
 
-// setup is a server, or a cluster, and how a store uses it.
+// setup is a server or a cluster, and the way in which a store uses it.
 type setup struct {
 	name    string
 	env     string
@@ -58,7 +58,8 @@ func (s setup) newClient(t testing.TB) redis.UniversalClient {
 	return client
 }
 
-// fixture is a store with a prefix of its own, whose keys are deleted when the test ends.
+// fixture is a store with a prefix of its own. Its keys are deleted when the
+// test ends.
 type fixture struct {
 	client redis.UniversalClient
 	prefix string
@@ -78,18 +79,18 @@ func newFixtureOn(t testing.TB, client redis.UniversalClient, opts ...Option) *f
 	return f
 }
 
-// deleteAll deletes every key that has the prefix in it, whoever has set it.
+// deleteAll deletes every key that contains the prefix, whoever has set it.
 func (f *fixture) deleteAll(t testing.TB) {
 	f.eachKey(t, func(pipeline redis.Pipeliner, key string) { pipeline.Unlink(context.Background(), key) })
 }
 
-// eachKey has do queue a command for every key that has the prefix in it.
+// eachKey lets do queue a command for every key that contains the prefix.
 func (f *fixture) eachKey(t testing.TB, do func(pipeline redis.Pipeliner, key string)) {
 	nodes, err := f.nodes(context.Background())
 	require.NoError(t, err)
 	for _, node := range nodes {
 		keys := node.Scan(context.Background(), 0, "*"+f.prefix+"*", 10_000).Iterator()
-		pipeline := f.client.Pipeline() // which a cluster client sends to where the keys are
+		pipeline := f.client.Pipeline() // a cluster client sends each command to the node of its key
 		for keys.Next(context.Background()) {
 			do(pipeline, keys.Val())
 		}

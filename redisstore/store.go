@@ -10,22 +10,28 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Item is one item of a conversation: a JSON text in UTF-8. It is the Item of package encsession.
+// Item is one item of a conversation: a JSON text in UTF-8. It is
+// [encsession.Item].
 type Item = json.RawMessage
 
-// Store keeps sessions in Redis or Valkey. New makes one; the zero Store returns errors. It is safe for concurrent use,
-// and several Stores, in one or in many processes, may share a database.
+// Store keeps sessions in Redis or Valkey. [New] makes one; the zero Store
+// returns errors. A Store is safe for concurrent use. Several Stores, in one or
+// many processes, may share a database.
 type Store struct {
 	client redis.UniversalClient
 	config config
 }
 
-// New returns a Store on a client that the caller has made, and closes. It sends nothing.
+// New returns a Store that uses client. It sends nothing. The caller closes the
+// client.
 //
-// It takes a *redis.Client, also one for Sentinel, and with WithHashTag a *redis.ClusterClient, or what embeds one of
-// these. It refuses other clients with an error that wraps errors.ErrUnsupported: a *redis.Ring because it uses other
-// servers while one is down, which would tear conversations apart, and what it does not know because Sessions has to
-// go to every node. It refuses a nil client, an invalid option and a nil one.
+// New takes a [redis.Client], also one for Sentinel, and with [WithHashTag] a
+// [redis.ClusterClient]. A struct that embeds one of these works too. New
+// refuses all other clients with an error that wraps [errors.ErrUnsupported].
+// It refuses a [redis.Ring] because a Ring uses other servers while one is
+// down, which would split conversations. It refuses clients that it does not
+// know because Sessions has to visit every node. A nil client, a nil option and
+// an invalid option are errors too.
 func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	s, err := newStore(client, opts)
 	if err != nil {
@@ -64,8 +70,9 @@ func newStore(client redis.UniversalClient, opts []Option) (*Store, error) {
 	return &Store{client: client, config: c}, nil
 }
 
-// Session returns a handle on the session of that ID. Sessions need not be created: one without items is empty. IDs may
-// be any bytes, but where one ends in ":messages" or ":counter", the handle's methods return an error.
+// Session returns a handle on the session with this ID. Sessions need not be
+// created: a session without items is empty. An ID may be any bytes. If it ends
+// in ":messages" or ":counter", the handle's methods return an error.
 func (s *Store) Session(sessionID string) *Session {
 	return &Session{store: s, id: sessionID}
 }

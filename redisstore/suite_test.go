@@ -19,7 +19,8 @@ var (
 	_ singleClient  = (*redis.Client)(nil)
 )
 
-// TestSuite runs the conformance suite over the store, and over an EncryptedSession over it.
+// TestSuite runs the conformance suite over the store, and over an
+// EncryptedSession over it.
 func TestSuite(t *testing.T) {
 	key := newKey(t)
 	onEach(t, func(t *testing.T, s setup) {
@@ -54,7 +55,7 @@ func TestSuite(t *testing.T) {
 	})
 }
 
-// expireAll has each key of the fixture expire that has an expiry at all.
+// expireAll makes each key of the fixture expire that has an expiry at all.
 func (f *fixture) expireAll(t *testing.T) {
 	f.eachKey(t, func(pipeline redis.Pipeliner, key string) {
 		pipeline.Do(t.Context(), "pexpire", key, 1, "xx")

@@ -2,22 +2,22 @@
 //
 //	go run . -root ../.. -check "go vet ./..."    # from .ci/release
 //
-// It finds the modules, lays each as it would be tagged into a module proxy of
-// files (without its replace lines, and with the version in place of those of
-// its sisters), and then uses that proxy as a stranger would:
+// It finds the modules and puts each into a module proxy of files, as it would
+// be tagged. A tagged module has no replace lines, and requires its sister
+// modules at the new version. Then Release uses that proxy as a stranger would:
 //
-//  1. An empty module gets every module from there, imports every package that
-//     can be imported, and runs their examples.
+//  1. An empty module gets every module from the proxy, imports every package
+//     that can be imported, and runs their examples.
 //  2. Every command, which is a main package below cmd/, is installed by its
-//     path and @latest, and run: its version must be that of the rehearsal.
+//     path and @latest, and run. Its version must be that of the rehearsal.
 //  3. A module that needs its sisters and has no replace lines cannot be
 //     checked with GOWORK=off in the repository. A copy of it is checked with
-//     that proxy: go mod tidy must have nothing to change but the sums of its
-//     sisters, and each -check must succeed in it.
+//     that proxy. There, go mod tidy may change nothing but the sums of its
+//     sisters, and each -check must succeed.
 //
-// The version is a new one in each run, and it is removed from the module cache
-// at the end, so that a rehearsal leaves nothing behind. Other modules come from
-// the module cache, or from GOPROXY.
+// Each run has a version of its own. It removes that version from the module
+// cache at the end, so a rehearsal leaves nothing behind. Other modules come
+// from the module cache, or from GOPROXY.
 package main
 
 import (
@@ -63,9 +63,9 @@ func main() {
 type module struct {
 	path   string
 	folder string   // below the root, with slashes; "." for the root
-	files  []string // that are its own, below the root
+	files  []string // the module's own files, below the root
 	mod    *modfile.File
-	// bare says that it needs its sisters and has no replace lines.
+	// bare is true if the module needs its sisters and has no replace lines.
 	bare bool
 }
 
@@ -113,8 +113,8 @@ func rehearse(ctx context.Context, root string, checks []string) (err error) {
 	return nil
 }
 
-// find finds the modules: those whose path is that of their folder below the
-// root's. Others, such as this one, are never tagged.
+// find finds the modules whose paths match their folders below the root. Other
+// modules, such as this one, are never tagged.
 func (r *rehearsal) find() error {
 	listed, err := r.output(r.root, nil, "git", "ls-files", "-z")
 	if err != nil {
@@ -135,7 +135,7 @@ func (r *rehearsal) find() error {
 		}
 		r.modules = append(r.modules, &module{path: mod.Module.Mod.Path, folder: path.Dir(file), mod: mod})
 	}
-	for _, file := range r.files { // to the module with the longest folder
+	for _, file := range r.files { // each file belongs to the module with the longest folder
 		var own *module
 		for _, m := range r.modules {
 			if (m.folder == "." || strings.HasPrefix(file, m.folder+"/")) && (own == nil || len(m.folder) > len(own.folder) || own.folder == ".") {
@@ -160,7 +160,7 @@ func (r *rehearsal) sister(modulePath string) bool {
 	return slices.ContainsFunc(r.modules, func(m *module) bool { return m.path == modulePath })
 }
 
-// lay makes the archives, and what else a proxy serves.
+// lay makes the archives and the other files that a proxy serves.
 func (r *rehearsal) lay() error {
 	for _, m := range r.modules {
 		needs := false
@@ -190,7 +190,7 @@ func (r *rehearsal) lay() error {
 func (r *rehearsal) layModule(m *module) error {
 	tree := filepath.Join(r.scratch, "trees", filepath.FromSlash(m.folder), "tree")
 	files := m.files
-	if !slices.Contains(files, path.Join(m.folder, "LICENSE")) { // then it has that of the root, as with go
+	if !slices.Contains(files, path.Join(m.folder, "LICENSE")) { // then the module has the one of the root, as with go
 		files = append(slices.Clone(files), "LICENSE")
 	}
 	if err := r.copyTo(files, m, m.folder, tree); err != nil {
@@ -225,8 +225,9 @@ func (r *rehearsal) layModule(m *module) error {
 	return nil
 }
 
-// copyTo copies files to another folder, where they stand as they do below a
-// folder of the repository. The module's go.mod is as it would be tagged.
+// copyTo copies files to another folder. It keeps their places relative to the
+// folder below in the repository. The module's go.mod is written as it would be
+// tagged.
 func (r *rehearsal) copyTo(files []string, m *module, below, to string) error {
 	for _, file := range files {
 		content, err := os.ReadFile(filepath.Join(r.root, file))
@@ -247,8 +248,9 @@ func (r *rehearsal) copyTo(files []string, m *module, below, to string) error {
 	return nil
 }
 
-// environment is that of a stranger: no workspace, and the proxy first. Nothing
-// comes from version control, where nothing is tagged.
+// environment is the environment of a stranger: no workspace, and the proxy
+// first. Nothing comes from version control, because no version is tagged
+// there.
 func (r *rehearsal) environment(cache string, more ...string) []string {
 	proxies := []string{fileURL(r.proxy), fileURL(filepath.Join(cache, "cache", "download"))}
 	for proxy := range strings.SplitSeq(cmp.Or(os.Getenv("GOPROXY"), "https://proxy.golang.org"), ",") {
@@ -258,7 +260,7 @@ func (r *rehearsal) environment(cache string, more ...string) []string {
 	}
 	environment := append(os.Environ(), "GOWORK=off", "GOPROXY="+strings.Join(proxies, ","), "GOFLAGS=-mod=mod")
 	i := slices.IndexFunc(r.modules, func(m *module) bool { return m.folder == "." })
-	return append(append(environment, "GONOSUMDB="+r.modules[i].path), more...) // and of all that are below it
+	return append(append(environment, "GONOSUMDB="+r.modules[i].path), more...) // and of all modules below it
 }
 
 func fileURL(folder string) string {
@@ -358,7 +360,7 @@ func (r *rehearsal) check(cache string, checks []string) error {
 			continue
 		}
 		fmt.Printf("  %s\n", m.path)
-		copied := filepath.Join(r.scratch, "checked") // all of the repository, since tests look at files of others
+		copied := filepath.Join(r.scratch, "checked") // the whole repository, since tests look at files of other modules
 		folder := filepath.Join(copied, filepath.FromSlash(m.folder))
 		if err := r.copyTo(r.files, m, "", copied); err != nil {
 			return err
@@ -428,7 +430,7 @@ func (r *rehearsal) forget(cache string) error {
 	return all
 }
 
-// output runs a command, and returns what it prints on standard output.
+// output runs a command and returns its standard output.
 func (r *rehearsal) output(folder string, environment []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(r.ctx, name, args...)
 	cmd.Dir, cmd.Env = folder, environment

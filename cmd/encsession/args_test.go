@@ -91,7 +91,7 @@ func TestUsageErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			args := strings.Fields(test.args)
 			for i, arg := range args {
-				args[i] = strings.TrimPrefix(arg, "~") // the empty one
+				args[i] = strings.TrimPrefix(arg, "~") // stands for the empty one
 			}
 			r := call(t, test.environment, args...)
 			require.Equal(t, exitError, r.code, r.stderr)
@@ -102,7 +102,8 @@ func TestUsageErrors(t *testing.T) {
 	require.Equal(t, []string{"test.db"}, filesBeside(t, file), "no files are made")
 }
 
-// TestKeySources has every way to give keys, and every way to give them wrongly.
+// TestKeySources tries every way to give keys, and every way to give them
+// wrongly.
 func TestKeySources(t *testing.T) {
 	fernet, key := newKey(t)
 	other, otherKey := newKey(t)
@@ -157,7 +158,8 @@ func TestKeySources(t *testing.T) {
 		`{"version":1,"type":"key","role":"older","fingerprint":"`+otherKey.Fingerprint()+"\"}\n", r.stdout)
 }
 
-// TestStringsArePythonsKeys opens what was sealed under the string as it is.
+// TestStringsArePythonsKeys opens items that were sealed under the string as it
+// is.
 func TestStringsArePythonsKeys(t *testing.T) {
 	file := newDatabase(t)
 	_, store := openTestStore(t, file)

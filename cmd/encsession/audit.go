@@ -58,7 +58,7 @@ func (a *app) audit(cmd *cobra.Command) error {
 			one.Span = claims.take(result.Session.ID)
 			total.widen(one.Oldest)
 			total.widen(one.Newest)
-			if result.Err == nil { // what a made-up key cannot open is no finding
+			if result.Err == nil { // an item that a made-up key cannot open is no finding
 				result.Skipped.Undecryptable = 0
 			}
 		}
@@ -85,22 +85,23 @@ func (a *app) audit(cmd *cobra.Command) error {
 	return a.end(code, err)
 }
 
-// opener opens sessions to look at them.
+// opener opens sessions only for reading.
 func (a *app) opener(s store, ring *encsession.Keyring, options ...encsession.Option) fleet.OpenFunc {
 	return func(_ context.Context, id string) (*encsession.EncryptedSession, error) {
 		return encsession.New(looking{Session: s.Session(id)}, *ring, options...)
 	}
 }
 
-// claimedTimes collects the times that the tokens of each session claim, as long
-// as it is worked on.
+// claimedTimes collects the times that the tokens of each session claim, while
+// work on the session lasts.
 type claimedTimes struct {
 	mu sync.Mutex
 	of map[string]*Span
 }
 
-// opener opens sessions without a key: under one that nobody else has had, which
-// opens nothing but tells what is an envelope.
+// opener opens sessions without the user's key, under a new random one. That
+// key opens nothing, but an EncryptedSession still recognises envelopes with
+// it.
 func (c *claimedTimes) opener(s store) (fleet.OpenFunc, error) {
 	key, err := encsession.ParseKey(encsession.GenerateKey())
 	return func(_ context.Context, id string) (*encsession.EncryptedSession, error) {
@@ -148,7 +149,7 @@ func auditFooter(c Counts, summary fleet.Summary) footer {
 	return footer{"all " + plural(summary.Sessions, "session", "sessions"), auditRow(c)}
 }
 
-// auditNotes says how to read the table, and whether a key is needed.
+// auditNotes explains the table, and says for each key whether it is needed.
 func auditNotes(w io.Writer, a *app, ring *encsession.Keyring, c Counts, summary fleet.Summary, outcome string) {
 	if ring == nil {
 		fmt.Fprintln(w, "\nNo key is set, so that nothing of this is authenticated: who can write to the store can forge it.")
@@ -180,8 +181,8 @@ func aboutTTL(ttl time.Duration) string {
 	return "Expired: older than " + ageText(ttl) + "."
 }
 
-// aboutKey says whether a key is needed. It advises to retire one only if nothing
-// is left in doubt.
+// aboutKey says whether a key is needed. It advises retiring a key only if
+// nothing is left in doubt.
 func aboutKey(ring *encsession.Keyring, place int, c Counts, outcome, shard string) string {
 	key := c.Keys[place]
 	line := fmt.Sprintf("The %s opens %s in %s", keyName(ring, place), plural(key.Items, "item", "items"),

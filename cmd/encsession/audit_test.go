@@ -37,7 +37,7 @@ func TestAuditShowsEverythingAtOnce(t *testing.T) {
 	require.Equal(t, 2, s.Changed.Items)
 }
 
-// TestMayBeRetired says of an older key that opens nothing what that means.
+// TestMayBeRetired checks the advice about an older key that opens nothing.
 func TestMayBeRetired(t *testing.T) {
 	_, current := newKey(t)
 	_, old := newKey(t)
@@ -117,7 +117,7 @@ func TestShards(t *testing.T) {
 	}
 }
 
-// TestPages has more sessions than a page of the table.
+// TestPages prints a table with more sessions than one page.
 func TestPages(t *testing.T) {
 	var out strings.Builder
 	p := pages{w: &out, header: []any{"session", "n"}}

@@ -17,20 +17,21 @@ import (
 // change is a command that changes data.
 type change struct {
 	command string
-	does    string              // as in "remove items": what it does, in words
-	done    string              // what has happened to the items
-	would   string              // what would happen to them
+	does    string              // the change in words, as in "remove items"
+	done    string              // the fate of the items, as in "removed"
+	would   string              // their fate in a dry run
 	after   string              // advice for afterwards; may be empty
-	proves  bool                // whether it looks first whether the current key opens anything
+	proves  bool                // whether it first checks that the current key opens anything
 	session string              // the only one that it is about; may be empty
 	ring    *encsession.Keyring // nil if it needs none
 	options []encsession.Option // to open sessions with
 
-	// run does it. It is an operation of fleet, or goes by the same rules.
+	// run makes the change. It is an operation of fleet, or follows the same
+	// rules.
 	run func(context.Context, listing, fleet.OpenFunc, store, ...fleet.Option) (fleet.Summary, error)
 }
 
-// plan says beforehand what the change will do.
+// plan returns a description of the change, to show before it happens.
 func (a *app) plan(c change, shown string) string {
 	var out strings.Builder
 	verb := "will "
@@ -53,8 +54,8 @@ func (a *app) plan(c change, shown string) string {
 	return out.String()
 }
 
-// change runs a change: it says what it will do, asks, does it, and says what it
-// has done.
+// change runs a change. It says what the change will do, asks, makes the
+// change, and reports the result.
 func (a *app) change(cmd *cobra.Command, c change) error {
 	if c.ring != nil && a.flags.firstUse != "" && a.flags.firstUse != c.ring.Current.Fingerprint() {
 		return fmt.Errorf("--first-use names %s, but the current key here is %s, so one of them is wrong; nothing was changed",
@@ -134,7 +135,7 @@ func doneHeader(c change, dryRun bool) string {
 	return "changed"
 }
 
-// changeNotes says what was done, and what was left.
+// changeNotes reports the changed items, and those that were left.
 func changeNotes(w io.Writer, c change, dryRun bool, line summaryLine) {
 	done := c.done
 	if dryRun {
@@ -172,7 +173,7 @@ func (a *app) changer(s store, c change) fleet.OpenFunc {
 	}
 }
 
-// single is a store in which only one session is listed.
+// single is a store that lists only one session.
 type single struct {
 	store
 	id string

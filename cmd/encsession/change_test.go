@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// changes are all commands that change data, with what they need. The text to
-// match stands in a file, match.
+// changes returns all commands that change data, with the arguments that they
+// need. The text to match is in the file match.
 func changes(match string) map[string][]string {
 	return map[string][]string{
 		"rekey":          {"rekey"},
@@ -61,7 +61,7 @@ func TestDryRunsAreTrue(t *testing.T) {
 			require.Equal(t, dryCode, code)
 			require.True(t, dry.DryRun)
 			dry.DryRun = false
-			if args[0] == "purge" { // the very last second
+			if args[0] == "purge" { // the two runs may differ in items of the last second
 				dry.Changed, done.Changed = nil, nil
 			}
 			require.Equal(t, dry, done)
@@ -130,7 +130,7 @@ func TestAuditFile(t *testing.T) {
 	require.Equal(t, "remove items that were sealed more than 30 days ago", all[6].Does)
 	require.NotContains(t, string(read(t, audit)), "Said before.")
 
-	// A refused change is a trace too.
+	// A refused change leaves a trace too.
 	wrong := env{keyVariable: encsession.GenerateKey(), olderKeysVariable: environment[keyVariable]}
 	r := call(t, wrong.with(storeVariable, environment[storeVariable], auditFileVariable, audit), "rekey", "--yes")
 	require.Equal(t, exitError, r.code)
@@ -139,7 +139,7 @@ func TestAuditFile(t *testing.T) {
 	require.Contains(t, all[len(all)-1].Error, "current key")
 }
 
-// TestNobodyReadsWithoutATrace has an audit file that cannot be written.
+// TestNobodyReadsWithoutATrace uses an audit file that cannot be written.
 func TestNobodyReadsWithoutATrace(t *testing.T) {
 	environment := demo(t)
 	for _, file := range []string{"/dev/full", t.TempDir()} {
@@ -154,9 +154,8 @@ func TestNobodyReadsWithoutATrace(t *testing.T) {
 	require.Equal(t, 60, s.Items)
 }
 
-// TestMistypedKey is the trial of which the issue tells: a rekey of a whole
-// database under a mistyped key reported success and advised to retire the right
-// one.
+// TestMistypedKey repeats the case of the issue. A rekey of a whole database
+// under a mistyped key reported success, and advised retiring the right key.
 func TestMistypedKey(t *testing.T) {
 	environment := demo(t)
 	right, err := encsession.ParseKey(environment[keyVariable])

@@ -181,7 +181,7 @@ func (a *app) deleteCommand() *cobra.Command {
 	return cmd
 }
 
-// deleteSession removes all of one session.
+// deleteSession removes a whole session.
 func (a *app) deleteSession(cmd *cobra.Command, c change) error {
 	switch {
 	case c.session == "":
@@ -203,7 +203,7 @@ func (a *app) deleteSession(cmd *cobra.Command, c change) error {
 	return a.change(cmd, c)
 }
 
-// count counts what is stored in a session, without holding it in memory.
+// count counts the items that a session stores, without holding them in memory.
 func count(ctx context.Context, session encsession.Session) (items int, err error) {
 	counter := looking{session, func(encsession.Item) { items++ }}
 	_, err = counter.RewriteItems(ctx, 1000, func([]encsession.Item) ([]encsession.Item, bool) { return nil, true })

@@ -17,8 +17,8 @@ import (
 )
 
 // TestDocuments runs every command of docs/operations.md, section by section,
-// each in a folder of its own, and checks the exit codes: 0, or what a comment
-// says behind the command.
+// each in a folder of its own. It checks the exit codes. The expected code is
+// 0, unless a comment behind the command gives another one.
 func TestDocuments(t *testing.T) {
 	executable, err := os.Executable()
 	require.NoError(t, err)
@@ -79,7 +79,8 @@ func (d *documentTest) key(file string) encsession.Key {
 	return key
 }
 
-// add adds items under the key in a file, or as they are without one.
+// add adds items under the key in a file. Without a file it adds them as they
+// are.
 func (d *documentTest) add(sessionID, keyFile string, items ...string) {
 	var all []encsession.Item
 	for _, item := range items {
@@ -93,7 +94,8 @@ func (d *documentTest) add(sessionID, keyFile string, items ...string) {
 	addUnder(d.T, d.store.Session(sessionID), &key, all...)
 }
 
-// meanwhile does what the document says, in a comment, that happens elsewhere.
+// meanwhile does the things that happen elsewhere, according to a comment in
+// the document.
 func (d *documentTest) meanwhile(what string) {
 	switch what {
 	case "a service writes under new-key":
@@ -119,7 +121,7 @@ func (d *documentTest) meanwhile(what string) {
 
 var saysExitCode = regexp.MustCompile(`# exit code (\d+)`)
 
-// run runs the commands of a block, with the variables of those before.
+// run runs the commands of a block, with the variables of earlier blocks.
 func (d *documentTest) run(block string) {
 	var script strings.Builder
 	var commands []string

@@ -9,11 +9,11 @@ import (
 	"unicode/utf16"
 )
 
-// escape returns JSON that is safe to print: the same JSON with escapes for
-// what is not graphic, such as control characters, which steer a terminal, and
-// the invisible ones that turn the direction of text round. The runes of keep
-// stay. In JSON without white space between its tokens, such runes stand in
-// strings only, where escapes are allowed.
+// escape returns JSON that is safe to print. It is the same JSON, with escapes
+// for runes that are not graphic. These include control characters, which steer
+// a terminal, and invisible ones that change the direction of text. In JSON
+// without white space between its tokens, such runes occur only in strings,
+// where escapes are allowed. The runes of keep stay.
 func escape(s string, keep ...rune) string {
 	var b strings.Builder
 	for _, r := range s {

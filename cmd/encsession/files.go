@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// writeNew writes a new file that only its owner may read. A file that is there
-// already is an error, and stays.
+// writeNew writes a new file that only its owner may read. If the file exists
+// already, it returns an error and leaves the file alone.
 func writeNew(file, content string) error {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -25,7 +25,7 @@ func TestLookingLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// pythonFingerprint is that of the key of pythonKeys.
+// pythonFingerprint is the fingerprint of the current key of pythonKeys.
 const pythonFingerprint = "ace7e6438602c239"
 
 func TestLookingBesideAWriter(t *testing.T) {

@@ -35,8 +35,8 @@ type flags struct {
 	matchSet, auditFileSet bool
 }
 
-// value is a flag whose errors never quote what was given: it may be a secret
-// that stands in the wrong place.
+// value is a flag whose errors never quote the given text. The text may be a
+// secret in the wrong place.
 type value struct {
 	kind string // as help names it
 	text string // the default, as help shows it
@@ -53,7 +53,7 @@ func (v *value) Set(s string) error {
 	return nil
 }
 
-// storeFlags are those of every command that uses a store.
+// storeFlags adds the flags of every command that uses a store.
 func (f *flags) storeFlags(set *pflag.FlagSet) {
 	set.Var(&value{kind: "URL", set: func(s string) error { f.store, f.storeSet = s, true; return nil }}, "store",
 		"the store: sqlite:FILE, postgres://, mysql://, redis://, rediss:// or redis-cluster://user@host:port/name;\n"+
@@ -65,7 +65,7 @@ func (f *flags) storeFlags(set *pflag.FlagSet) {
 	set.BoolVar(&f.json, "json", false, "print JSON lines on standard output, and nothing else")
 }
 
-// fleetFlags are those of commands that go over all sessions.
+// fleetFlags adds the flags of commands that go over all sessions.
 func (f *flags) fleetFlags(set *pflag.FlagSet) {
 	set.BoolVar(&f.all, "all", false, "print a line for each session too, not the summary alone")
 	f.workers = 1
@@ -87,7 +87,7 @@ func (f *flags) fleetFlags(set *pflag.FlagSet) {
 	}}, "pause", "let each worker wait that long after each session, so that the database has room for others")
 }
 
-// ttlFlag is that of commands that judge the age of items.
+// ttlFlag adds the flag of commands that judge the age of items.
 func (f *flags) ttlFlag(set *pflag.FlagSet) {
 	f.ttl = encsession.NoExpiry
 	set.Var(&value{kind: "AGE", set: func(s string) (err error) {
@@ -97,20 +97,20 @@ func (f *flags) ttlFlag(set *pflag.FlagSet) {
 		"since the TTL is a policy of each reader, which the store does not know")
 }
 
-// auditFileFlag is that of commands that leave a trace.
+// auditFileFlag adds the flag of commands that leave a trace.
 func (f *flags) auditFileFlag(set *pflag.FlagSet) {
 	set.Var(&value{kind: "FILE", set: func(s string) error { f.auditFile, f.auditFileSet = s, true; return nil }}, "audit-file",
 		"append a JSON line to this file: who, when, store, fingerprints, counts, outcome (or by "+auditFileVariable+")")
 }
 
-// changeFlags are those of commands that change data.
+// changeFlags adds the flags of commands that change data.
 func (f *flags) changeFlags(set *pflag.FlagSet) {
 	f.auditFileFlag(set)
 	set.BoolVar(&f.dryRun, "dry-run", false, "change nothing, and say what would be done")
 	set.BoolVar(&f.yes, "yes", false, "do not ask; needed if there is no terminal to ask on")
 }
 
-// firstUseFlag is that of commands that seal under the current key.
+// firstUseFlag adds the flag of commands that seal under the current key.
 func (f *flags) firstUseFlag(set *pflag.FlagSet) {
 	set.Var(&value{kind: "FINGERPRINT", set: func(s string) error {
 		if !isFingerprint.MatchString(s) {
@@ -125,7 +125,7 @@ func (f *flags) firstUseFlag(set *pflag.FlagSet) {
 
 var isFingerprint = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
-// number reads a number in a range.
+// number reads a number between least and most.
 func number(s string, least, most int) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < least || n > most {
@@ -135,7 +135,7 @@ func number(s string, least, most int) (int, error) {
 }
 
 // parseShard reads "3/8", the third of eight. The parts count from 1, as people
-// count; fleet counts them from 0, and so does the result.
+// count. The result counts from 0, as fleet does.
 func parseShard(s string) (shard, shards int, err error) {
 	i, n, ok := strings.Cut(s, "/")
 	if ok {
@@ -149,7 +149,8 @@ func parseShard(s string) (shard, shards int, err error) {
 	return shard - 1, shards, nil
 }
 
-// parseAge reads a duration in whole seconds, as package time does or in days.
+// parseAge reads a duration in whole seconds. It takes the form of package
+// time, and also days.
 func parseAge(s string, least time.Duration) (age time.Duration, err error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		var n uint64
@@ -173,7 +174,7 @@ func ageText(d time.Duration) string {
 	return d.String()
 }
 
-// plural returns a count and what is counted.
+// plural returns a count with its noun.
 func plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostile is what no terminal should get: an escape sequence, delete, a
+// hostile is text that no terminal should get: an escape sequence, delete, a
 // bidirectional override, a joiner, a line separator, a tag of plane 14.
 const hostile = "\x1b[2Jred\x7f\u202etxt.exe\u2069\u200d\u2028\U000e0041\u009b"
 
@@ -20,8 +20,8 @@ func TestShowEscapes(t *testing.T) {
 	raw := strings.NewReplacer(`\u2028`, "\u2028").Replace(string(item)) // encoding/json has escaped some of it
 	environment := env(nil).on(newDatabase(t, stored{hostile, " \t" + raw + "\r\n"}, stored{"b", `{"n":1}`}))
 
-	// That nothing but graphic characters and line breaks is printed, call itself
-	// checks.
+	// The function call itself checks that only graphic characters and line
+	// breaks are printed.
 	r := call(t, environment, "show", hostile)
 	require.Contains(t, r.stdout, `{"content":"\u001b[2Jred\u007f\u202etxt.exe\u2069\u200d\u2028\udb40\udc41\u009b"}`)
 	require.Contains(t, r.stdout, `"\x1b[2Jred\x7f\u202etxt.exe\u2069`)
@@ -62,8 +62,8 @@ func TestCut(t *testing.T) {
 		require.LessOrEqual(t, text.StringWidth(s), wide)
 		require.Contains(t, s, "…")
 	}
-	// An ID whose characters take no room, in which a search from the end would
-	// look at each over and over.
+	// This ID's characters take no room. A search from the end would look at
+	// each of them over and over.
 	require.Less(t, len(cut(strings.Repeat("a", 100)+strings.Repeat("\u0301", 60_000), 20)), 1000)
 
 	long := strings.Repeat("long-", 40)
@@ -72,8 +72,8 @@ func TestCut(t *testing.T) {
 	require.Contains(t, call(t, environment, "audit").stdout, "…")
 }
 
-// TestSessionWithoutKey has a session from whose ID no key can be derived, which
-// must not hide the others.
+// TestSessionWithoutKey: a session whose ID allows no key to be derived must
+// not hide the others.
 func TestSessionWithoutKey(t *testing.T) {
 	key := env{keyVariable: encsession.GenerateKey()}
 	file := newDatabase(t, stored{"a\x00", `{"n":1}`}, stored{"b", `{"n":2}`})

@@ -46,7 +46,7 @@ func (a *app) keys() (*encsession.Keyring, error) {
 	return &ring, err
 }
 
-// neededKeys returns the keys for a command that cannot do without.
+// neededKeys returns the keys for a command that needs them.
 func (a *app) neededKeys(command string) (*encsession.Keyring, error) {
 	ring, err := a.keys()
 	if err == nil && ring == nil {
@@ -83,9 +83,9 @@ func (s *source) lines() (keys []encsession.Key, err error) {
 	return keys, nil
 }
 
-// checkLineEnd refuses a raw secret in a file that ends in a line break. Python
-// takes that for a part of the secret, or not, by how the service reads the
-// file. A Fernet key is the same key either way.
+// checkLineEnd refuses a raw secret in a file that ends in a line break.
+// Whether Python takes the break as part of the secret depends on how the
+// service reads the file. A Fernet key is the same key either way.
 func (s *source) checkLineEnd() error {
 	if !s.isFile() || !strings.HasSuffix(s.text, "\n") {
 		return nil
@@ -98,8 +98,8 @@ func (s *source) checkLineEnd() error {
 		"or give the secret by %s", s.variable)
 }
 
-// advise adds the variable for raw secrets to an error of ParseKey, which
-// speaks of functions.
+// advise adds the variable for raw secrets to an error of ParseKey. The error
+// itself speaks of functions.
 func advise(err error, variable string) error {
 	switch variable {
 	case keyVariable:
@@ -110,7 +110,7 @@ func advise(err error, variable string) error {
 	return err
 }
 
-// keyName says which key of a keyring is meant: the current one is 0.
+// keyName names the key at a place in a keyring. The current key has place 0.
 func keyName(ring *encsession.Keyring, place int) string {
 	if place == 0 {
 		return "current key (" + ring.Current.Fingerprint() + ")"
@@ -118,7 +118,7 @@ func keyName(ring *encsession.Keyring, place int) string {
 	return fmt.Sprintf("older key %d (%s)", place, ring.Older[place-1].Fingerprint())
 }
 
-// fingerprints returns those of the older keys.
+// fingerprints returns the fingerprints of the older keys.
 func fingerprints(ring *encsession.Keyring) []string {
 	var all []string
 	for _, key := range ring.Older {

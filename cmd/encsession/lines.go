@@ -11,8 +11,9 @@ import (
 	"github.com/encsession/encsession/fleet"
 )
 
-// lineVersion is the version of the JSON lines, of --json and of the audit file.
-// It goes up if a member changes its meaning or goes away, not if one is added.
+// lineVersion is the version of the JSON lines, of --json and of the audit
+// file. It rises if a member changes its meaning or goes away, but not if one
+// is added.
 const lineVersion = 1
 
 // Head begins every JSON line.
@@ -21,8 +22,8 @@ type Head struct {
 	Type    string `json:"type"` // "session", "item", "summary", "key" or "version"
 }
 
-// Counts counts the items of a session, or of all. Items is the sum of the other
-// counts, Keys apart.
+// Counts counts the items of one session or of all. Items is the sum of the
+// other counts, without Keys.
 type Counts struct {
 	Items     int `json:"items"`
 	Plaintext int `json:"plaintext"` // not encrypted
@@ -32,7 +33,7 @@ type Counts struct {
 	Span          // of sealing: of authentic items, and without a key as their tokens claim
 }
 
-// Opened counts what the keys make of sealed items.
+// Opened counts sealed items by the result of opening them.
 type Opened struct {
 	Readable      int        `json:"readable"`
 	Expired       int        `json:"expired"`
@@ -41,7 +42,7 @@ type Opened struct {
 	Keys          []keyCount `json:"keys"`          // the current one, and then the older ones in order
 }
 
-// keyCount is how many items a key opens.
+// keyCount is the number of items that a key opens.
 type keyCount struct {
 	Fingerprint string `json:"fingerprint"` // of the master key; "raw" if that is not a Fernet key
 	Role        string `json:"role"`        // "current" or "older"
@@ -54,7 +55,8 @@ type Unopened struct {
 	Sealed int `json:"sealed"`
 }
 
-// newCounts returns counts of 0, of the kind that there is with or without keys.
+// newCounts returns counts of 0. They have Unopened if ring is nil, and
+// otherwise Opened, with the keys of ring.
 func newCounts(ring *encsession.Keyring) Counts {
 	if ring == nil {
 		return Counts{Unopened: new(Unopened)}
@@ -89,7 +91,7 @@ func (c *Counts) add(r encsession.Report) {
 	c.widen(&r.Newest)
 }
 
-// byOlderKeys returns how many items a key opened that is not the current one.
+// byOlderKeys returns the number of items that an older key opened.
 func (o Opened) byOlderKeys() (n int) {
 	for _, key := range o.Keys[1:] {
 		n += key.Items
@@ -97,7 +99,7 @@ func (o Opened) byOlderKeys() (n int) {
 	return n
 }
 
-// skipped counts the items that a change passed over, since it could not judge
+// skipped counts the items that a change left alone because it could not judge
 // them.
 type skipped struct {
 	Sessions      int `json:"sessions"` // in how many sessions
@@ -106,13 +108,14 @@ type skipped struct {
 	Plaintext     int `json:"plaintext"`
 }
 
-// changed counts what was changed or removed, or in a dry run would be.
+// changed counts the items that were changed or removed. In a dry run it counts
+// those that would be.
 type changed struct {
 	Items    int `json:"items"`
 	Sessions int `json:"sessions"` // in how many sessions
 }
 
-// sessionLine is what --all prints for each session.
+// sessionLine is the line that --all prints for each session.
 type sessionLine struct {
 	Head
 	ID        string        `json:"id"`
@@ -160,7 +163,7 @@ type itemLine struct {
 	Item   json.RawMessage `json:"item,omitempty"` // if it is readable or plaintext
 }
 
-// writeLine writes a JSON line, with one call, in characters that are safe on a
+// writeLine writes a JSON line with one call, in characters that are safe on a
 // terminal.
 func writeLine(w io.Writer, line any) error {
 	var out bytes.Buffer

@@ -12,9 +12,9 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// looking is a session that cannot be changed. A pass over it runs as it would
-// otherwise, and counts what it would change, so that a dry run goes the same
-// way as the change. It also serves those who only look.
+// looking is a session that cannot be changed. A pass over it runs as usual and
+// counts the changes that it would make. So a dry run goes the same way as the
+// change. Commands that only read use it too.
 type looking struct {
 	encsession.Session
 	saw func(encsession.Item) // is told of each stored item; may be nil
@@ -53,7 +53,7 @@ func (l looking) RewriteItems(ctx context.Context, first int, edit func([]encses
 
 // claimedTime returns the time in the clear part of an envelope's token: a
 // version of one byte, then eight bytes of Unix seconds. It is nil if there is
-// none. Only who has the key can tell whether it is genuine.
+// none. Only the key can prove that the time is genuine.
 func claimedTime(stored encsession.Item) *time.Time {
 	var members map[string]json.RawMessage // not a struct, which would take "Payload" too
 	var token string
@@ -72,7 +72,7 @@ func claimedTime(stored encsession.Item) *time.Time {
 	return &t
 }
 
-// Span is from the oldest to the newest of some times.
+// Span reaches from the oldest to the newest of some times.
 type Span struct {
 	Oldest *time.Time `json:"oldest"` // null if there is none
 	Newest *time.Time `json:"newest"`

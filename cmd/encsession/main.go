@@ -1,6 +1,7 @@
-// Encsession is the operator's command for stores of encrypted conversations:
-// it counts what lies in all sessions and which key opens it, changes keys,
-// seals plaintext, removes what is old, and erases what a person said.
+// Encsession is the operator's command for stores of encrypted conversations.
+// It counts the items of all sessions by the keys that open them. It changes
+// keys, seals plaintext, removes old items, and erases the things that a person
+// said.
 //
 //	go install github.com/encsession/encsession/cmd/encsession@latest
 //
@@ -9,10 +10,10 @@
 //	encsession audit
 //	encsession purge --older-than 30d --dry-run
 //
-// The command "encsession help" has the rest. Keys come from the environment
-// alone, since other users of a machine can see the arguments of a command. No
-// command but show prints content. See docs/operations.md for the tasks of an
-// operator, step by step.
+// The command "encsession help" has the rest. Keys come only from the
+// environment, since other users of a machine can see the arguments of a
+// command. Only show prints content. The file docs/operations.md describes the
+// tasks of an operator, step by step.
 package main
 
 import (
@@ -26,18 +27,18 @@ import (
 	"syscall"
 )
 
-// The exit codes.
+// These are the exit codes.
 const (
 	exitWell        = 0
-	exitFindings    = 1   // items that no key opens, malformed or plaintext ones
+	exitFindings    = 1   // there are items that no key opens, malformed items or plaintext
 	exitError       = 2   // nothing, or nearly nothing, was done
 	exitPartly      = 3   // some sessions failed, or it stopped halfway
 	exitInterrupted = 130 // by SIGINT or SIGTERM
 )
 
 func main() {
-	// A write to a closed pipe is an error then, in place of a sudden end in
-	// the middle of a change.
+	// With this, a write to a closed pipe is an error. Otherwise the program
+	// would end at once, in the middle of a change.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once

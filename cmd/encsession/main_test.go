@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// result is what a run of the command gives.
+// result is the result of a run of the command.
 type result struct {
 	code           int
 	stdout, stderr string
@@ -47,8 +47,8 @@ func (e env) lookup(name string) (string, bool) {
 	return value, ok
 }
 
-// call runs the command, and checks what goes for all that it prints: it fits
-// the width of a terminal, steers none, and shows no secret.
+// call runs the command. It checks that all output fits the width of a
+// terminal, steers no terminal, and shows no secret.
 func call(t *testing.T, environment env, args ...string) result {
 	t.Helper()
 	return callWith(t, t.Context(), environment, "", args...)
@@ -81,7 +81,7 @@ func callWith(t *testing.T, ctx context.Context, environment env, stdin string, 
 	return result{code, stdout.String(), stderr.String()}
 }
 
-// printed is what a run with --json prints.
+// printed is the output of a run with --json.
 type printed struct {
 	sessions []sessionLine
 	items    []itemLine
@@ -127,7 +127,7 @@ func summary(t *testing.T, environment env, args ...string) (int, summaryLine) {
 	return code, p.summary
 }
 
-// stored is an item and the session that it is stored in, as it is.
+// stored is an item as it is stored, and the session that holds it.
 type stored struct{ sessionID, item string }
 
 // newDatabase makes a SQLite file that holds these items.
@@ -153,7 +153,7 @@ func openTestStore(t *testing.T, file string, opts ...sqlstore.Option) (*sql.DB,
 	return db, store
 }
 
-// filesBeside returns the names of the files in the folder of a file.
+// filesBeside returns the names of the files in the folder of file.
 func filesBeside(t *testing.T, file string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(file))
@@ -165,7 +165,7 @@ func filesBeside(t *testing.T, file string) []string {
 	return names
 }
 
-// perKey returns how many items each key opens.
+// perKey returns the number of items that each key opens.
 func perKey(c *Counts) (items []int) {
 	for _, key := range c.Keys {
 		items = append(items, key.Items)
@@ -204,8 +204,9 @@ func rawKey(t *testing.T, secret string) *encsession.Key {
 	return &key
 }
 
-// addUnder adds items to a session, sealed under a key or, without one, as they
-// are. An EncryptedSession would refuse to add some of them, as it should.
+// addUnder adds items to a session, sealed under a key. Without a key it adds
+// them as they are. An EncryptedSession would refuse some of them, as it
+// should.
 func addUnder(t *testing.T, session encsession.Session, key *encsession.Key, items ...encsession.Item) {
 	t.Helper()
 	if key != nil {
@@ -219,8 +220,8 @@ func addUnder(t *testing.T, session encsession.Session, key *encsession.Key, ite
 	require.NoError(t, session.AddItems(t.Context(), items...))
 }
 
-// Envelopes of the session user-321, under the raw secret pastKey: two that were
-// sealed on 15 January 2026, and one of a clock that was far ahead.
+// These are envelopes of the session user-321, under the raw secret pastKey.
+// Two were sealed on 15 January 2026. The clock of the third was far ahead.
 const (
 	pastKey     = "the key of an envelope in the example inspect"
 	pastSession = "user-321"
@@ -235,7 +236,7 @@ var pastEnvelopes = []string{
 		"oKgBInDyJGF7jJ2luTS5_WX-DdJB4Ys53rJDZ1ZoRwgP0A==",
 }
 
-// fromThePast returns those envelopes under a key of now: to seal them again
+// fromThePast returns those envelopes under the given key. Sealing them again
 // keeps their time.
 func fromThePast(t *testing.T, key encsession.Key) (items []encsession.Item) {
 	t.Helper()

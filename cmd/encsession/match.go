@@ -38,9 +38,9 @@ func (a *app) matchText() (string, error) {
 	return text, nil
 }
 
-// newMatcher returns a func that reports whether an item holds a text: in the
-// name or the value of a member, as people read it. Python writes é as \u00e9,
-// so comparing bytes would miss much.
+// newMatcher returns a func that reports whether an item holds a text in the
+// name or the value of a member. It compares the text as people read it. Python
+// writes é as \u00e9, so comparing bytes would miss many items.
 func newMatcher(text string, ignoreCase bool) func(encsession.Item) bool {
 	holds := func(s string) bool { return strings.Contains(s, text) }
 	if ignoreCase {
@@ -50,11 +50,11 @@ func newMatcher(text string, ignoreCase bool) func(encsession.Item) bool {
 	return func(item encsession.Item) bool { return jsonHolds(item, holds, maxNested) }
 }
 
-// maxNested is how deep JSON in strings of JSON is looked into.
+// maxNested is the depth to which strings of JSON inside JSON are searched.
 const maxNested = 8
 
-// jsonHolds reports whether a string or number of a JSON text holds what is
-// looked for.
+// jsonHolds reports whether holds is true for a string or number of a JSON
+// text.
 func jsonHolds(text []byte, holds func(string) bool, nested int) bool {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()

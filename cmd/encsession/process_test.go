@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// asCommand makes the test binary the command itself.
+// asCommand is the variable that makes the test binary run the command itself.
 const asCommand = "ENCSESSION_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -42,8 +42,8 @@ func process(t *testing.T, environment env, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// manySessions makes a database of sessions under an old key, with an item under
-// the current one.
+// manySessions makes a database with that many sessions under an old key, and
+// one more under the current key.
 func manySessions(t *testing.T, sessions int) env {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "test.db")
@@ -73,8 +73,8 @@ func TestSignals(t *testing.T) {
 			require.NoError(t, cmd.Start())
 			first := make([]byte, 1)
 			start := time.Now()
-			// The first pass has pauses too, and no lines, so the signal comes then or
-			// later.
+			// The first pass has pauses too, and prints no lines. So the signal
+			// comes then or later.
 			go func() {
 				for range 500 {
 					if _, err := os.Stat(audit); err == nil {
@@ -105,7 +105,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestClosedPipe has a reader that goes away, as head does.
+// TestClosedPipe uses a reader that goes away, as head does.
 func TestClosedPipe(t *testing.T) {
 	environment := manySessions(t, 3)
 	cmd := process(t, environment, "audit", "--all", "--json")
@@ -121,8 +121,8 @@ func TestClosedPipe(t *testing.T) {
 	require.Contains(t, stderr.String(), "broken pipe")
 }
 
-// onTerminal runs the command on a terminal, types an answer once it asks, and
-// returns all that the terminal shows.
+// onTerminal runs the command on a terminal and types an answer once it asks.
+// It returns everything that the terminal shows.
 func onTerminal(t *testing.T, environment env, answer string, args ...string) (shown string, code int) {
 	t.Helper()
 	cmd := process(t, environment, args...)

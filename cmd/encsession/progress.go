@@ -12,9 +12,9 @@ import (
 	"golang.org/x/term"
 )
 
-// progress tells how far the work is: with a bar on a terminal, which it clears
-// in the end, and otherwise with a line every few seconds and at the end of each
-// pass over the listing.
+// progress shows how far the work is. On a terminal it draws a bar and clears
+// it in the end. Otherwise it prints a line every few seconds, and one at the
+// end of each pass over the listing.
 type progress struct {
 	w     io.Writer
 	doing []string // of each pass; the last of them counts for all that follow
@@ -27,7 +27,8 @@ type progress struct {
 
 const timeBetweenLines = 5 * time.Second
 
-// newProgress counts the sessions first if there is a terminal to show a bar on.
+// newProgress first counts the sessions if there is a terminal that can show a
+// bar.
 func newProgress(ctx context.Context, w io.Writer, doing []string, sessions listing) *progress {
 	p := &progress{w: w, doing: doing, pass: -1}
 	if isTerminal(w) {
@@ -41,7 +42,7 @@ func newProgress(ctx context.Context, w io.Writer, doing []string, sessions list
 	return p
 }
 
-// listing counts what the listing gives, in each pass over it.
+// listing returns the same listing, and counts its sessions in each pass.
 func (p *progress) listing(sessions listing) listing {
 	return func(yield func(encsession.SessionInfo, error) bool) {
 		p.begin()
@@ -83,7 +84,7 @@ func (p *progress) step() {
 	}
 }
 
-// clear takes the bar away, until it is drawn again.
+// clear removes the bar until it is drawn again.
 func (p *progress) clear() {
 	if p.bar != nil {
 		_ = p.bar.Clear()

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The keys of the database that Python wrote: the current one, and one that was
-// retired.
+// These are the keys of the database that Python wrote: the current one, and
+// one that was retired.
 var pythonKeys = env{
 	keyVariable:             "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 	pythonOlderKeysVariable: "last year's secret",
@@ -28,7 +28,7 @@ func pythonDatabase(t *testing.T) (file string) {
 	return file
 }
 
-// pythonCounts returns the counts of pythonKeys, or of the current one alone:
+// pythonCounts returns the counts for pythonKeys, or for the current key alone:
 // items and sessions for each.
 func pythonCounts(items int, o Opened, plaintext int, keys ...[2]int) *Counts {
 	o.Keys = []keyCount{{Fingerprint: "ace7e6438602c239", Role: "current"}, {Fingerprint: "raw", Role: "older"}}[:len(keys)]

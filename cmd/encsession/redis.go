@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 )
 
-// errRedis does not quote what go-redis says of a URL, which may hold a
+// errRedis does not quote go-redis's error about a URL, which may hold a
 // password.
 var errRedis = errors.New("the URL is not one of Redis: want redis://user:password@host:port/number, rediss:// for TLS, " +
 	"or redis-cluster://user:password@host:port,host:port")
@@ -68,9 +68,9 @@ func (a *app) openCluster(scheme, rest string) (store, string, error) {
 			return nil, "", errRedis
 		}
 	}
-	// A replica may still have what a change has just replaced.
+	// A replica may still hold items that a change has just replaced.
 	options.ReadOnly, options.RouteByLatency, options.RouteRandomly = false, false, false
-	a.flags.hashTag = true // without which a cluster cannot hold sessions
+	a.flags.hashTag = true // a cluster cannot hold sessions without it
 	return a.redisStore(redis.NewClusterClient(options), server)
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// report is what one run over all sessions prints.
+// report prints the results of one run over all sessions.
 type report struct {
 	*app
 	ctx      context.Context // ends with that of the command, or if output fails
@@ -29,7 +29,7 @@ type report struct {
 	output   error    // the first error of writing
 }
 
-// maxNamed is how many sessions and errors a summary names.
+// maxNamed is the number of sessions and of errors that a summary names.
 const maxNamed = 10
 
 // footer is the last row of a table.
@@ -61,7 +61,7 @@ func (r *report) options(told func(fleet.Result)) []fleet.Option {
 	return options
 }
 
-// session prints the result of a session, with --all.
+// session counts the result of a session, and prints it with --all.
 func (r *report) session(result fleet.Result, line sessionLine, row table.Row) {
 	if result.Skipped != (encsession.SkippedError{}) {
 		if r.findings++; len(r.found) < maxNamed {
@@ -85,8 +85,8 @@ func (r *report) session(result fleet.Result, line sessionLine, row table.Row) {
 	r.failed(err)
 }
 
-// failed keeps the first error of writing, and ends the work: nobody reads what
-// it would print.
+// failed keeps the first error of writing, and ends the work, because nobody
+// would read further output.
 func (r *report) failed(err error) {
 	if err != nil && r.output == nil {
 		r.output = fmt.Errorf("standard output: %w", err)
@@ -127,7 +127,7 @@ func (r *report) finish(line summaryLine, last footer, notes func(io.Writer)) er
 	return err
 }
 
-// summary returns the summary of what fleet has done.
+// summary turns the summary of fleet into the line that the command prints.
 func (a *app) summary(command, shown string, s fleet.Summary, outcome string, err error) summaryLine {
 	line := summaryLine{
 		Head: Head{lineVersion, "summary"}, Command: command, Store: shown, Shard: a.flags.shardText(), Outcome: outcome,
@@ -145,7 +145,7 @@ func (a *app) summary(command, shown string, s fleet.Summary, outcome string, er
 	return line
 }
 
-// outcomeOf says how the work has ended, in a word and as an exit code.
+// outcomeOf returns the outcome of the work as a word and as an exit code.
 func outcomeOf(ctx context.Context, s fleet.Summary, err error) (outcome string, code int) {
 	_, onlySkipped := errors.Unwrap(err).(*encsession.SkippedError)
 	worked := s.Sessions - s.Failed - s.Unfinished
@@ -162,8 +162,8 @@ func outcomeOf(ctx context.Context, s fleet.Summary, err error) (outcome string,
 	return "failed", exitError
 }
 
-// end ends the command with a code. It shows the error, unless that says no more
-// than the summary.
+// end ends the command with a code. It shows the error, unless the error says
+// no more than the summary.
 func (a *app) end(code int, err error) error {
 	a.code = code
 	if code == exitWell || code == exitFindings {

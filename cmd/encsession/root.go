@@ -40,7 +40,7 @@ nothing. Everything can be interrupted, and run again.
 Exit code: 0 all is well; 1 there are findings, items that no key opens, that are malformed or not encrypted; 2 an
 error, and nothing was done; 3 partly done; 130 interrupted.`
 
-// rootCommand returns the command with all that is below it.
+// rootCommand returns the command with all of its subcommands.
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "encsession",
@@ -75,7 +75,7 @@ func (a *app) rootCommand() *cobra.Command {
 	return root
 }
 
-// flagError says which flag is wrong, without its value.
+// flagError names the wrong flag, without its value.
 func flagError(cmd *cobra.Command, err error) error {
 	hint := fmt.Sprintf("; %s --help shows the flags", cmd.CommandPath())
 	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
@@ -94,8 +94,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	return errors.New("an argument that begins with - is no flag" + hint) // it may hold a password
 }
 
-// isFlagName reports whether a name is one that somebody can have meant for a
-// flag, and not a secret.
+// isFlagName reports whether somebody can have meant the name as a flag, and
+// not as a secret.
 func isFlagName(s string) bool {
 	for _, r := range s {
 		if r != '-' && (r < 'a' || r > 'z') {
@@ -113,7 +113,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// oneSession wants one argument.
+// oneSession requires exactly one argument.
 func oneSession(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("%s takes one argument, the ID of a session", cmd.CommandPath())
@@ -121,7 +121,7 @@ func oneSession(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// noCompletion completes arguments with nothing: a file is none of them.
+// noCompletion completes arguments with nothing, because no argument is a file.
 func noCompletion(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveNoFileComp
 }

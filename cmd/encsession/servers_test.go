@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// serverVariable returns the value of a variable that names a server. Without
-// one, the test is skipped.
+// serverVariable returns the value of a variable that names a server. If it is
+// not set, it skips the test.
 func serverVariable(t *testing.T, variable string) string {
 	t.Helper()
 	value := os.Getenv(variable)
@@ -28,7 +28,8 @@ func serverVariable(t *testing.T, variable string) string {
 	return value
 }
 
-// suffix is a part of the names of what a test makes on a server.
+// suffix returns a part for the names of the things that a test makes on a
+// server.
 func suffix() string { return strings.ToLower(rand.Text()[:10]) }
 
 func TestPostgreSQL(t *testing.T) {
@@ -95,7 +96,7 @@ func testRedis(t *testing.T, client redis.UniversalClient, storeURL string, tagg
 	options := []redisstore.Option{redisstore.WithPrefix(prefix)}
 	if tagged {
 		options = append(options, redisstore.WithHashTag())
-		if !strings.HasPrefix(storeURL, "redis-cluster") { // whose keys always have them
+		if !strings.HasPrefix(storeURL, "redis-cluster") { // its keys always have them
 			args = append(args, "--hash-tag")
 		}
 	}
@@ -187,8 +188,8 @@ func testStore(t *testing.T, environment env, args []string, password string, se
 	require.Zero(t, s.Items)
 }
 
-// TestPasswords has passwords in URLs that cannot be read, in those of servers
-// that are not there, and in arguments.
+// TestPasswords tries passwords in unreadable URLs, in URLs of missing servers,
+// and in arguments.
 func TestPasswords(t *testing.T) {
 	var urls []string
 	for _, scheme := range []string{"redis", "rediss", "redis-cluster", "rediss-cluster", "postgres", "postgresql", "mysql"} {
@@ -236,7 +237,7 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
-// TestPasswordsOfServers has wrong passwords at servers that are there.
+// TestPasswordsOfServers tries wrong passwords at servers that exist.
 func TestPasswordsOfServers(t *testing.T) {
 	for variable, storeURL := range map[string]func(string) string{
 		"ENCSESSION_POSTGRES_DSN": func(dsn string) string {

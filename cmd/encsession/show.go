@@ -62,7 +62,7 @@ func (a *app) show(cmd *cobra.Command, sessionID string) error {
 		summary.Findings = 1
 	}
 	outcome, code := outcomeOf(cmd.Context(), summary, nil)
-	// Before anything is shown: nobody reads without a trace.
+	// The trace comes before anything is shown: nobody reads without a trace.
 	if err := t.write(outcome, &traceCount{Sessions: 1, Items: len(items)}, nil); err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (a *app) showText(items []itemLine, sessionID string, authenticated bool, t
 func (a *app) open(ctx context.Context, s store, ring *encsession.Keyring, sessionID string) (items []itemLine, total Counts, err error) {
 	total = newCounts(ring)
 	keys, id, ttl := ring, sessionID, a.flags.ttl
-	if ring == nil { // as in claimedTimes
+	if ring == nil { // as claimedTimes does
 		key, err := encsession.ParseKey(encsession.GenerateKey())
 		if err != nil {
 			return nil, total, err
@@ -148,8 +148,8 @@ func (a *app) open(ctx context.Context, s store, ring *encsession.Keyring, sessi
 	return items, total, nil
 }
 
-// held is a session that has been read: to audit it takes no second look at the
-// store, which may hold other items by then.
+// held is a session that has been read. An audit of it does not read the store
+// again, which may hold other items by then.
 type held struct {
 	encsession.Session
 	items []encsession.Item
@@ -174,7 +174,7 @@ func openItem(sealer *encsession.Sealer, authenticated bool, stored encsession.I
 	return line
 }
 
-// state says what a Sealer makes of an item.
+// state returns the state of an item, given the error of a Sealer.
 func state(err error) string {
 	for _, state := range []struct {
 		name string
@@ -190,12 +190,12 @@ func state(err error) string {
 	return "readable"
 }
 
-// oneLine returns the item without white space between its tokens, and nothing
-// in its strings that is not graphic.
+// oneLine returns the item without white space between its tokens. In its
+// strings it escapes every rune that is not graphic.
 func oneLine(item encsession.Item) encsession.Item {
 	var b bytes.Buffer
 	if json.Compact(&b, item) != nil {
-		return nil // it cannot be: an item is JSON
+		return nil // impossible: an item is JSON
 	}
 	return encsession.Item(escape(b.String()))
 }

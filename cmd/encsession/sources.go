@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The variables. Each of the first five can also be given as a file, as
-// container secrets come, with the suffix _FILE.
+// These are the variables. Each of the first five can also name a file, with
+// the suffix _FILE, since container secrets come as files.
 const (
 	storeVariable           = "ENCSESSION_STORE"
 	keyVariable             = "ENCSESSION_KEY"
@@ -20,7 +20,7 @@ const (
 	fileSuffix              = "_FILE"
 )
 
-// source is a setting and where it comes from.
+// source is a setting and its origin.
 type source struct {
 	variable string // without fileSuffix
 	from     string // the variable, with fileSuffix if it is a file
@@ -30,10 +30,10 @@ type source struct {
 // isFile reports whether the text is the content of a file.
 func (s source) isFile() bool { return s.from != s.variable }
 
-// one returns the one source that is given for a thing, or nil if there is
-// none. The variables are the ways to give it. Two sources are an error: nobody
-// can tell which one is meant. So is an empty one, which is how a secret looks
-// that was not found.
+// one returns the source of a setting, or nil if there is none. The variables
+// are the ways to give the setting. Two sources are an error: nobody can tell
+// which one is meant. An empty one is an error too, because a secret that was
+// not found looks like that.
 func (a *app) one(variables ...string) (*source, error) {
 	var found *source
 	for _, variable := range variables {

@@ -82,7 +82,7 @@ type silent struct{}
 
 func (silent) Print(...any) {}
 
-// sqlStore returns the store on a database. It makes no tables: if they are
+// sqlStore returns the store on a database. It makes no tables. If they are
 // missing, the store's methods say so.
 func (a *app) sqlStore(db *sql.DB, dialect sqlstore.Dialect, shown string) (store, string, error) {
 	s, err := sqlstore.New(db, dialect, sqlstore.WithTables(a.flags.sessions, a.flags.messages))
@@ -93,7 +93,7 @@ func (a *app) sqlStore(db *sql.DB, dialect sqlstore.Dialect, shown string) (stor
 	return storeOf[*sqlstore.Session]{s, db}, shown, nil
 }
 
-// sqliteDSN returns the DSN of a file that is there: SQLite would make a missing
+// sqliteDSN returns the DSN of an existing file. SQLite would create a missing
 // one.
 func sqliteDSN(file string, change bool) (string, error) {
 	header, err := readHeader(file)
@@ -113,15 +113,15 @@ func sqliteDSN(file string, change bool) (string, error) {
 	case change:
 		query = "mode=rw"
 	case usesWAL(header) && !exists(file+"-wal"):
-		// SQLite needs the -wal file to read. A read-only connection makes it and
-		// leaves it behind, for those who come later and perhaps may not write to
-		// it. This one removes it in the end.
+		// SQLite needs the -wal file to read. A read-only connection would
+		// create it and leave it behind. Later users may have no right to write
+		// to it. This connection removes it in the end.
 		query = "mode=rw&_pragma=query_only(1)"
 	}
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: query}).String(), nil
 }
 
-// readHeader reads the beginning of a file; less of it if the file is short.
+// readHeader reads the beginning of a file, or all of it if it is short.
 func readHeader(file string) ([]byte, error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -138,8 +138,8 @@ func readHeader(file string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, 100))
 }
 
-// usesWAL reports whether a database is in WAL mode: the version that its header
-// asks readers for is then 2.
+// usesWAL reports whether a database is in WAL mode. Its header then requires
+// version 2 of readers.
 func usesWAL(header []byte) bool { return len(header) > 19 && header[19] == 2 }
 
 func exists(file string) bool {

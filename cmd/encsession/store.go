@@ -16,15 +16,15 @@ import (
 // listing is a listing of sessions.
 type listing = iter.Seq2[encsession.SessionInfo, error]
 
-// store is what is needed of a store.
+// store has the methods of a store that the command needs.
 type store interface {
 	Sessions(context.Context) listing
 	Session(sessionID string) encsession.Session
 	Close() error
 }
 
-// storeOf is a store on one of sqlstore or redisstore, whose sessions have types
-// of their own, and on its connections.
+// storeOf is a store over one of sqlstore or redisstore, and its connections.
+// The sessions of those packages have types of their own.
 type storeOf[S encsession.Session] struct {
 	typedStore[S]
 	io.Closer
@@ -39,11 +39,11 @@ func (s storeOf[S]) Session(sessionID string) encsession.Session {
 	return s.typedStore.Session(sessionID)
 }
 
-// opener opens a store, to change it or only to look. The text is what stands
-// behind the scheme in the URL of the store.
+// opener opens a store. If change is false, it opens the store only for
+// reading. The text is the part of the store's URL after the scheme.
 type opener func(a *app, text string, change bool) (s store, shown string, err error)
 
-// schemes are the stores, by the schemes of their URLs.
+// schemes maps the schemes of URLs to the stores.
 var schemes = map[string]opener{
 	"sqlite":         openSQLite,
 	"postgres":       openPostgreSQL,
@@ -55,8 +55,8 @@ var schemes = map[string]opener{
 	"rediss-cluster": openRedisClusterTLS,
 }
 
-// openStore opens the store of the flag or the environment. It returns what may
-// be shown of its URL too: neither a password nor parameters.
+// openStore opens the store that the flag or the environment names. It also
+// returns the part of its URL that may be shown: no password and no parameters.
 func (a *app) openStore(set *pflag.FlagSet, change bool) (s store, shown string, err error) {
 	given, err := a.one(storeVariable)
 	switch {
@@ -90,8 +90,8 @@ func (a *app) openStore(set *pflag.FlagSet, change bool) (s store, shown string,
 	return s, scheme + ":" + shown, nil
 }
 
-// checkStoreFlags returns an error if a flag was given that says nothing about
-// this store.
+// checkStoreFlags returns an error if a given flag does not apply to this
+// store.
 func checkStoreFlags(set *pflag.FlagSet, redis bool) (err error) {
 	set.Visit(func(f *pflag.Flag) {
 		switch {
@@ -112,20 +112,20 @@ type server struct {
 	query url.Values
 }
 
-// errServer quotes nothing of what was given, which may hold a password.
+// errServer quotes nothing of the given URL, which may hold a password.
 var errServer = errors.New("the URL cannot be read: want scheme://user:password@host:port/name, with %-escapes for what in user and password " +
 	"is no letter or digit")
 
-// parseServer reads what follows the scheme. The errors of url.Parse quote the
-// URL, so they go nowhere.
+// parseServer reads the part of a URL after the scheme. It hides the errors of
+// url.Parse, which quote the URL.
 func parseServer(rest string) (*server, error) {
 	rest, ok := strings.CutPrefix(rest, "//")
 	authority, tail := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		authority, tail = rest[:i], rest[i:]
 	}
-	// In a password, one of these ends the authority: a part of it would be
-	// taken for a port or a path, and shown.
+	// In a password, one of these runes ends the authority. Then a part of the
+	// password would be taken for a port or a path, and shown.
 	if !ok || strings.ContainsAny(tail, "@#") {
 		return nil, errServer
 	}
@@ -154,8 +154,8 @@ func parseServer(rest string) (*server, error) {
 	return s, nil
 }
 
-// hasPassword reports whether the URL holds a password. In Redis, a user alone
-// may be one: older clients put it there.
+// hasPassword reports whether the URL holds a password. In a Redis URL, a user
+// alone may be one: older clients put the password there.
 func (s *server) hasPassword(redis bool) bool {
 	for key := range s.query {
 		if strings.Contains(strings.ToLower(key), "pass") {
@@ -169,14 +169,14 @@ func (s *server) hasPassword(redis bool) bool {
 	return ok || redis
 }
 
-// url returns the URL for a parser of a driver.
+// url returns the URL in the form that a driver parses.
 func (s *server) url(scheme string) string {
 	u := url.URL{Scheme: scheme, User: s.user, Host: s.hosts, Path: "/" + s.path, RawQuery: s.query.Encode()}
 	return u.String()
 }
 
-// shown returns what may be printed. Without a user in Redis, where it may be a
-// password.
+// shown returns the part of the URL that may be printed. For Redis it leaves
+// out the user, which may be a password.
 func (s *server) shown(redis bool) string {
 	user := ""
 	if s.user != nil && s.user.Username() != "" && !redis {

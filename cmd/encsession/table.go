@@ -10,12 +10,13 @@ import (
 )
 
 const (
-	width      = 120 // that nothing printed exceeds
+	width      = 120 // no printed line is wider
 	timeFormat = "2006-01-02 15:04:05 MST"
 	pageRows   = 1000
 )
 
-// pages prints a table, in pages of so many rows that memory stays small.
+// pages prints a table in pages. A page has so few rows that memory use stays
+// small.
 type pages struct {
 	w      io.Writer
 	header table.Row
@@ -76,10 +77,10 @@ func (p *pages) render(title string, footer table.Row, idWidth int) string {
 	return t.Render()
 }
 
-// cut takes the middle out of a text that is too wide: what tells session IDs
-// apart may be at either end.
+// cut takes the middle out of a text that is too wide. Session IDs may differ
+// only at one of their ends.
 func cut(s string, wide int) string {
-	if runes := []rune(s); len(runes) > 8*wide { // characters without a width can be any number: measure a few of them
+	if runes := []rune(s); len(runes) > 8*wide { // there can be any number of characters without a width: measure a few of them
 		s = string(runes[:4*wide]) + "…" + string(runes[len(runes)-4*wide:])
 	}
 	if text.StringWidth(s) <= wide {
@@ -96,8 +97,8 @@ func cut(s string, wide int) string {
 	}
 }
 
-// some returns a count for a cell, in which none is a dot, so that what is there
-// stands out.
+// some returns a count for a cell. It shows 0 as a dot, so that other counts
+// stand out.
 func some(n int) string {
 	if n == 0 {
 		return "·"

@@ -11,8 +11,9 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// trace is the audit file: one JSON line before each change and one after it,
-// and one for each session that show prints. The nil trace writes nothing.
+// trace is the audit file. It gets one JSON line before each change and one
+// after it, and one for each session that show prints. The nil trace writes
+// nothing.
 type trace struct {
 	file *os.File
 	line traceLine
@@ -28,7 +29,7 @@ type traceLine struct {
 	Host        string      `json:"host"`
 	PID         int         `json:"pid"`
 	Command     string      `json:"command"`
-	Does        string      `json:"does"` // in words, as it was said beforehand
+	Does        string      `json:"does"` // in words, as the user was told beforehand
 	Store       string      `json:"store"`
 	Shard       string      `json:"shard,omitempty"`
 	Session     string      `json:"session,omitempty"` // if it is about one
@@ -40,7 +41,7 @@ type traceLine struct {
 	Error       string      `json:"error,omitempty"`
 }
 
-// traceCount counts what was done.
+// traceCount counts the sessions and items of a change, or of a show.
 type traceCount struct {
 	Sessions int      `json:"sessions"`
 	Failed   int      `json:"failed"`
@@ -48,8 +49,8 @@ type traceCount struct {
 	Skipped  *skipped `json:"skipped,omitempty"`
 }
 
-// openTrace opens the audit file, if one is named. The lines are about the
-// command and what it does.
+// openTrace opens the audit file, if one is named. Its lines name the command
+// and the change.
 func (a *app) openTrace(command, does, store string, ring *encsession.Keyring) (*trace, error) {
 	file := a.flags.auditFile
 	if text, ok := a.environment(auditFileVariable); ok {
@@ -84,7 +85,7 @@ func (a *app) openTrace(command, does, store string, ring *encsession.Keyring) (
 	return t, nil
 }
 
-// write appends a line, and sees to it that it is on the disk.
+// write appends a line and makes sure that it is on the disk.
 func (t *trace) write(outcome string, counts *traceCount, failure error) error {
 	if t == nil {
 		return nil

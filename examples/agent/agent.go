@@ -21,12 +21,13 @@ type agent struct {
 	w       io.Writer
 }
 
-// mostRounds is how often a turn may ask the model before it is given up.
+// mostRounds is the most requests to the model in one turn.
 const mostRounds = 8
 
-// turn adds what the user says, and lets the model call tools until it answers. Whatever is said is in the session before
-// anything else happens, so that a process that stops has forgotten nothing that was said. But a call whose tool was
-// running then has no output: it is not sent again, and the model may call the tool a second time.
+// turn adds the user's question, and lets the model call tools until it
+// answers. It stores every message before anything else happens. So a process
+// that stops has lost no message. But a call whose tool was running then has no
+// output. It is not sent again, and the model may call the tool a second time.
 func (a *agent) turn(ctx context.Context, question string) error {
 	fmt.Fprintf(a.w, "\nuser   %s\n", show.Printable(question))
 	input := []responses.ResponseInputItemUnionParam{
@@ -48,7 +49,7 @@ func (a *agent) turn(ctx context.Context, question string) error {
 			return nil
 		}
 	}
-	if err := a.session.AddItems(ctx, input); err != nil { // what the tools have done must not be forgotten
+	if err := a.session.AddItems(ctx, input); err != nil { // the outputs of the tools must not be lost
 		return err
 	}
 	return fmt.Errorf("the model still calls tools after %d rounds", mostRounds)

@@ -14,7 +14,8 @@ import (
 	"github.com/encsession/encsession/examples/internal/show"
 )
 
-// What the user of the demonstration says, before and after the restart.
+// These are the user's messages in the demonstration, before and after the
+// restart.
 const (
 	secret = "XZ4839201"
 	first  = "My passport is " + secret + ". Is there a train to Gdańsk?"
@@ -22,7 +23,8 @@ const (
 	third  = "Which passport did I tell you about?"
 )
 
-// demonstrate talks to the real API where its key is set, and to a scripted one otherwise.
+// demonstrate talks to the real API if its key is set, and to a scripted one
+// otherwise.
 func demonstrate(ctx context.Context, w io.Writer, s settings) (err error) {
 	folder, err := os.MkdirTemp("", "encsession-agent-")
 	if err != nil {
@@ -63,8 +65,8 @@ func demonstrateIn(ctx context.Context, w io.Writer, s settings, folder string) 
 	return nil
 }
 
-// restart runs this program again, which asks the question. The key goes where others do not see it: not into the
-// arguments.
+// restart runs this program again, with the question. The key goes into the
+// environment. Other users could see it in the arguments.
 func (s settings) restart(ctx context.Context, w io.Writer, question string) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -79,7 +81,7 @@ func (s settings) restart(ctx context.Context, w io.Writer, question string) err
 	return nil
 }
 
-// showFile shows what lies in the file, with plain SQL and as bytes.
+// showFile shows the contents of the file, with plain SQL and as bytes.
 func (s settings) showFile(ctx context.Context, w io.Writer) error {
 	show.Heading(w, "2. What the file holds")
 	db, err := sql.Open("sqlite", s.file)
@@ -94,7 +96,7 @@ func (s settings) showFile(ctx context.Context, w io.Writer) error {
 	for _, row := range rows {
 		fmt.Fprintf(w, "%3d  %s\n", row.ID, show.Envelope(row.MessageData, 60))
 	}
-	if err := db.Close(); err != nil { // so that all of it is in one file
+	if err := db.Close(); err != nil { // so that all data is in one file
 		return err
 	}
 	file, err := os.ReadFile(s.file)

@@ -1,9 +1,12 @@
-// Agent talks to the Responses API with OpenAI's Go client, calls a tool, and keeps the conversation encrypted in a
-// SQLite file. After two turns it starts itself again: the new process goes on with the conversation from the file.
+// Agent is an agent that keeps its conversation encrypted in a SQLite file. It
+// talks to the Responses API with OpenAI's Go client, and calls a tool. After
+// two turns it starts itself again. The new process goes on with the
+// conversation from the file.
 //
-// With no arguments it talks to a scripted API that it serves on loopback, or to the real one where OPENAI_API_KEY is
-// set, about trains that do not exist. The file is in a temporary folder, which is removed. With arguments it asks what
-// they say:
+// With no arguments it asks about trains that do not exist. It talks to a
+// scripted API that it serves on loopback, or to the real one if OPENAI_API_KEY
+// is set. The file is in a temporary folder, which is removed. With arguments,
+// each argument is a question to ask:
 //
 //	ENCSESSION_KEY=… OPENAI_API_KEY=… go run ./examples/agent -db conversation.db "Is there a train to Gdańsk?"
 package main
@@ -44,12 +47,14 @@ func main() {
 	}
 }
 
-// printable returns the text of an error on one line. Much of it may come from an API.
+// printable returns the text of an error on one line. Much of it may come from
+// an API.
 func printable(err error) string {
 	return show.Printable(strings.Join(strings.Fields(err.Error()), " "))
 }
 
-// keyEnv names the variable that holds the master key, as a secret manager would set it.
+// keyEnv names the variable that holds the master key, as a secret manager
+// would set it.
 const keyEnv = "ENCSESSION_KEY"
 
 // apiKeyEnv names the variable from which OpenAI's client takes its key.
@@ -78,7 +83,7 @@ func run(ctx context.Context, w io.Writer, args []string) error {
 	return s.converse(ctx, w, questions...)
 }
 
-// settings say what a process works with.
+// settings are the settings of a process.
 type settings struct {
 	file        string
 	key         string // must not be printed
@@ -86,7 +91,8 @@ type settings struct {
 	model       string
 }
 
-// converse asks the questions, one turn after another, and goes on from what the file holds.
+// converse asks the questions, one turn after another. It goes on from the
+// history in the file.
 func (s settings) converse(ctx context.Context, w io.Writer, questions ...string) error {
 	db, err := sql.Open("sqlite", s.file)
 	if err != nil {
@@ -111,8 +117,8 @@ func (s settings) converse(ctx context.Context, w io.Writer, questions ...string
 	return nil
 }
 
-// openSession opens the session, encrypted in the database, as items of the OpenAI Go SDK. Without a good key it touches
-// nothing.
+// openSession opens the session, encrypted in the database, as items of the
+// OpenAI Go SDK. Without a good key it touches nothing.
 func (s settings) openSession(ctx context.Context, db *sql.DB) (*openaisession.Session, error) {
 	key, err := encsession.ParseKey(s.key)
 	if err != nil {
@@ -138,7 +144,8 @@ func (s settings) openSession(ctx context.Context, db *sql.DB) (*openaisession.S
 		}))
 }
 
-// client returns OpenAI's client. Without options it takes its key from apiKeyEnv.
+// client returns OpenAI's client. Without options that client takes its key
+// from apiKeyEnv.
 func (s settings) client() openai.Client {
 	if s.scriptedAPI == "" {
 		return openai.NewClient()

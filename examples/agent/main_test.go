@@ -30,10 +30,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// beTheProgram is set where a test starts the program without arguments.
+// beTheProgram names a variable. It is set if a test starts the program without
+// arguments.
 const beTheProgram = "ENCSESSION_TEST_BE_THE_PROGRAM"
 
-// TestMain makes the test binary the program, where the program starts itself.
+// TestMain makes the test binary run the program if the program has started
+// itself.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "-db" || os.Getenv(beTheProgram) != "" {
 		main()
@@ -43,8 +45,8 @@ func TestMain(m *testing.M) {
 }
 
 // The scripted API is sent these items. A user's message is as openai-go writes
-// it, and the model's answers are as the API sent them, null and all. Only the
-// IDs of messages without reasoning are missing.
+// it, and the model's answers are as the API sent them, including null. Only
+// the IDs of messages without reasoning are missing.
 const (
 	user1 = `{"role":"user","content":"My passport is XZ4839201. Is there a train to Gdańsk?"}`
 	think = `{"type":"reasoning","id":"rs_1","summary":[],"content":null,"encrypted_content":"gAAAAABqX1a79"}`
@@ -96,10 +98,11 @@ func TestDemonstration(t *testing.T) {
 	}
 }
 
-// Without arguments and without a key, the program needs nothing and leaves nothing behind.
+// TestRunWithoutArguments: without arguments and without a key, the program
+// needs nothing and leaves nothing behind.
 func TestRunWithoutArguments(t *testing.T) {
 	t.Setenv("OPENAI_API_KEY", "")
-	t.Setenv("OPENAI_BASE_URL", "http://127.0.0.1:1") // which nobody answers
+	t.Setenv("OPENAI_BASE_URL", "http://127.0.0.1:1") // nobody answers there
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	var out bytes.Buffer
@@ -111,7 +114,8 @@ func TestRunWithoutArguments(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// With a key the client talks to what it would talk to by itself, here to the script, and the key goes there and nowhere
+// TestRunWithAnAPIKey: with a key, the client talks to the address that it
+// would use by itself. Here that is the script. The key goes there and nowhere
 // else.
 func TestRunWithAnAPIKey(t *testing.T) {
 	api := newScriptedAPI()
@@ -137,7 +141,8 @@ func TestRunWithAnAPIKey(t *testing.T) {
 	require.NotContains(t, out.String(), apiKey)
 }
 
-// Whoever stops the demonstration while the API thinks, finds no file left behind.
+// TestSignals: if somebody stops the demonstration while the API thinks, no
+// file is left behind.
 func TestSignals(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no signals")
@@ -174,7 +179,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// What comes from an API or a store does not steer the terminal.
+// TestPrintable: text from an API or a store does not steer the terminal.
 func TestPrintable(t *testing.T) {
 	require.Equal(t, "a: \uFFFD[2J b", printable(errors.New("a:\n\t\x1b[2J\r\nb")))
 
@@ -223,7 +228,8 @@ func TestRunRefuses(t *testing.T) {
 	require.NoError(t, run(t.Context(), io.Discard, args), "which lost nothing")
 }
 
-// The process stopped after the model had called a tool. The history as it is would be refused.
+// TestAfterAStopInTheMiddleOfATurn: the process stopped after the model had
+// called a tool. The API would refuse the history as it is.
 func TestAfterAStopInTheMiddleOfATurn(t *testing.T) {
 	s, items := stoppedConversation(t)
 	require.EqualError(t, apitest.Check(items, nil), "No tool output found for function call call_1.")
@@ -237,7 +243,8 @@ func TestAfterAStopInTheMiddleOfATurn(t *testing.T) {
 	require.JSONEq(t, "["+user1+","+user3+"]", string(api.Inputs()[0]))
 }
 
-// stoppedConversation returns the settings for a file with a user's message, reasoning and a call, and these items.
+// stoppedConversation returns the settings for a file, and the items in it: a
+// user's message, reasoning and a call.
 func stoppedConversation(t *testing.T) (settings, json.RawMessage) {
 	s := settings{file: filepath.Join(t.TempDir(), "conversation.db"), key: encsession.GenerateKey()}
 	db, err := sql.Open("sqlite", s.file)
@@ -253,7 +260,8 @@ func stoppedConversation(t *testing.T) (settings, json.RawMessage) {
 	return s, json.RawMessage("[" + user1 + "," + think + "," + call + "]")
 }
 
-// An API that fails ends the turn. What the user said is not lost.
+// TestErrorsOfTheAPI: an API that fails ends the turn. The user's message is
+// not lost.
 func TestErrorsOfTheAPI(t *testing.T) {
 	always := func(status int, body string) string {
 		var requests atomic.Int64 // instead of each # in the body

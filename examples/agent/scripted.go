@@ -9,15 +9,15 @@ import (
 	"github.com/encsession/encsession/openaisession/apitest"
 )
 
-// newScriptedAPI starts a Responses API without a model, on loopback. It answers
-// by a script, from nothing but the history that it is sent, and refuses the
-// histories that the real API is known to refuse. It is here so that the example
-// runs without a key and without a network. Nothing of it belongs into an agent.
+// newScriptedAPI starts a Responses API without a model, on loopback. It
+// answers by a script, using only the history in the request. It refuses the
+// histories that the real API is known to refuse. With it the example runs
+// without a key and without a network. An agent needs nothing of it.
 func newScriptedAPI() *apitest.Server {
 	return apitest.NewServer(func(input []json.RawMessage) []any {
 		history := make([]scriptedItem, len(input))
 		for i, item := range input {
-			_ = json.Unmarshal(item, &history[i]) // what is of another kind stays empty
+			_ = json.Unmarshal(item, &history[i]) // an item of another kind stays empty
 		}
 		return answer(history)
 	})
@@ -25,7 +25,7 @@ func newScriptedAPI() *apitest.Server {
 
 type object map[string]any
 
-// scriptedItem is what the script looks at of an item.
+// scriptedItem is the part of an item that the script looks at.
 type scriptedItem struct {
 	Type, Role, ID, Name, Output string
 	Content                      any
@@ -64,7 +64,8 @@ func answer(history []scriptedItem) []any {
 		"content": []object{{"type": "output_text", "text": text, "annotations": []any{}, "logprobs": []any{}}}}}
 }
 
-// newest returns what the pattern finds in the newest item of a history in which it finds anything.
+// newest returns the first group of the pattern in the newest item that
+// matches.
 func newest(history []scriptedItem, pattern *regexp.Regexp) string {
 	for i := len(history) - 1; i >= 0; i-- {
 		if found := pattern.FindStringSubmatch(history[i].text()); found != nil {
@@ -74,7 +75,7 @@ func newest(history []scriptedItem, pattern *regexp.Regexp) string {
 	return "unknown to me"
 }
 
-// text returns what an item says, where it says it in one text.
+// text returns the text of an item, if the item holds it as one string.
 func (i scriptedItem) text() string {
 	if said, ok := i.Content.(string); ok {
 		return said

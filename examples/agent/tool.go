@@ -6,7 +6,7 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// findTrainTool says to the model what find_train is.
+// findTrainTool describes find_train to the model.
 var findTrainTool = responses.ToolParamOfFunction("find_train", map[string]any{
 	"type":                 "object",
 	"properties":           map[string]any{"to": map[string]any{"type": "string", "description": "a city"}},
@@ -14,7 +14,8 @@ var findTrainTool = responses.ToolParamOfFunction("find_train", map[string]any{
 	"additionalProperties": false,
 }, true)
 
-// callTool runs the tool that the model calls. What goes wrong is told the model, which may do better next time.
+// callTool runs the tool that the model calls. If that fails, the output tells
+// the model, which may do better next time.
 func callTool(call responses.ResponseFunctionToolCall) string {
 	var arguments struct{ To string }
 	switch {
@@ -26,7 +27,7 @@ func callTool(call responses.ResponseFunctionToolCall) string {
 	return findTrain(arguments.To)
 }
 
-// findTrain stands for a timetable.
+// findTrain stands in for a timetable.
 func findTrain(to string) string {
 	trains, _ := json.Marshal(map[string]any{"to": to, "departs": "08:12", "price": "49 zł"}) // texts always encode
 	return string(trains)

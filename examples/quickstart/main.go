@@ -1,8 +1,8 @@
 // Quickstart keeps an agent's conversation in a SQLite file, encrypted, and
-// shows rows of the file beside the items that the session returns. It reads the
-// rows with plain SQL, not through the library. Then it reads and writes under a
-// wrong key, and lets the conversation expire. The file is in a new temporary
-// folder, which stays.
+// shows rows of the file beside the items that the session returns. It reads
+// the rows with plain SQL, not through the library. Then it reads and writes
+// under a wrong key, and lets the conversation expire. The file is in a new
+// temporary folder, which stays.
 package main
 
 import (
@@ -78,8 +78,8 @@ func openSession(ctx context.Context, db *sql.DB, sessionID string) (encsession.
 	return store.Session(sessionID), nil
 }
 
-// newKey makes a key for this run. A service generates its key once, keeps it in
-// a secret manager, and parses it at every start.
+// newKey makes a key for this run. A service generates its key once, keeps it
+// in a secret manager, and parses it at every start.
 func newKey() (encsession.Key, error) {
 	return encsession.ParseKey(encsession.GenerateKey())
 }

@@ -87,7 +87,8 @@ func TestRunLeavesAFileWithoutContent(t *testing.T) {
 	require.Len(t, entries, 1, "the database is closed, so that it is one file")
 	file, err := os.ReadFile(filepath.Join(folder, entries[0].Name()))
 	require.NoError(t, err)
-	// At least: SQLite leaves the beginnings of some rows behind where it has moved them.
+	// The file may hold more: SQLite leaves the beginnings of some rows behind
+	// when it moves them.
 	envelopes := bytes.Count(file, []byte(`{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"`))
 	require.GreaterOrEqual(t, envelopes, itemCount)
 	known := pieces(sample.Conversation(), filePiece)
@@ -128,13 +129,14 @@ func tableRows(out string) [][]string {
 	return rows
 }
 
-// Pieces that are long enough for ciphertext not to hold a piece of the conversation by chance: in a cell, and in a file.
+// Pieces of these lengths do not occur in ciphertext by chance: in a cell, and
+// in a file.
 const (
 	cellPiece = 8
 	filePiece = 16
 )
 
-// pieces returns every piece of the items.
+// pieces returns every piece of the items, of size bytes.
 func pieces(items []encsession.Item, size int) map[string]bool {
 	known := map[string]bool{}
 	for _, item := range items {

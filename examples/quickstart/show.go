@@ -20,10 +20,10 @@ func showLine(w io.Writer, who, what string) {
 	}
 }
 
-// rowsShown is how many rows leave room for the rest on one screen.
+// rowsShown is the number of rows that leave room for the rest on one screen.
 const rowsShown = 10
 
-// cellWidth is how many columns an item may take, so that a row fits into 120.
+// cellWidth is the number of columns for an item. With it a row fits into 120.
 const cellWidth = 38
 
 // compare returns a table of the rows of the file beside the items that the
@@ -32,8 +32,8 @@ func compare(rows []show.Row, items []encsession.Item) string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
-	// Terminals do not agree on the width of some emoji: a right border would be
-	// ragged.
+	// Terminals do not agree on the width of some emoji. A right border would
+	// be ragged.
 	t.Style().Options.DrawBorder = false
 	t.SuppressTrailingSpaces()
 
@@ -44,7 +44,7 @@ func compare(rows []show.Row, items []encsession.Item) string {
 	return t.Render()
 }
 
-// kind says what an item is, such as "user message" or "function_call".
+// kind returns the kind of an item, such as "user message" or "function_call".
 func kind(item encsession.Item) string {
 	var head struct{ Type, Role string }
 	if err := json.Unmarshal(item, &head); err != nil {
@@ -56,12 +56,12 @@ func kind(item encsession.Item) string {
 	return show.Printable(head.Type)
 }
 
-// telling finds the place where an item says something to a person. In front of
-// it stand types and IDs.
+// telling finds the member in which an item speaks to a person. Types and IDs
+// stand before it.
 var telling = regexp.MustCompile(`"(content|text|arguments|output)":"`)
 
-// shortItem shows an item from the place where it is telling, or from its
-// beginning.
+// shortItem shows an item from its telling member on, or from its beginning if
+// it has none.
 func shortItem(item encsession.Item) string {
 	s := show.Printable(string(item))
 	if at := telling.FindStringIndex(s); at != nil {

@@ -50,8 +50,8 @@ func run(w io.Writer, folder string) error {
 }
 
 // rotation is a change of keys. The services hold the keys that their
-// configuration would give them: in life, each change of such a field is a
-// deployment.
+// configuration would give them. In production, each change of such a field is
+// a deployment.
 type rotation struct {
 	w        io.Writer
 	old, new key
@@ -141,7 +141,8 @@ func (r *rotation) rekey(ctx context.Context) error {
 }
 
 func (r *rotation) check(ctx context.Context) error {
-	// An instance of the writer that has not been restarted since step 1.
+	// This is an instance of the writer that has not been restarted since step
+	// 1.
 	forgotten := *r.writer
 	forgotten.key, forgotten.older = r.old, []key{r.new}
 	if err := forgotten.add(ctx, "user-456", sample.Conversation()[54:]...); err != nil {
@@ -180,8 +181,8 @@ func (r *rotation) retire(ctx context.Context) error {
 	return r.refused(ctx, r.old)
 }
 
-// refused shows that somebody with this key alone cannot write: an instance that
-// was forgotten fails loudly, and splits no history.
+// refused shows that a service with only this key cannot write. An instance
+// that was forgotten fails loudly, and splits no history.
 func (r *rotation) refused(ctx context.Context, key key) error {
 	somebody := &service{db: r.reader.db, store: r.reader.store, key: key}
 	err := somebody.add(ctx, "user-123", sample.Conversation()[0])
@@ -192,7 +193,7 @@ func (r *rotation) refused(ctx context.Context, key key) error {
 	return nil
 }
 
-// countUnder counts the items that somebody with this key alone would read.
+// countUnder counts the items that a service with only this key would read.
 func (r *rotation) countUnder(ctx context.Context, key key) (readable, all int, err error) {
 	somebody := &service{db: r.reader.db, store: r.reader.store, key: key}
 	for info, err := range somebody.store.Sessions(ctx) {

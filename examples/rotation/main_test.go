@@ -67,8 +67,8 @@ func TestRunClaims(t *testing.T) {
 		`session "user-123": no key opens its newest items (current key `+fingerprints[1]+`)`)
 }
 
-// An item that no key opens is in the error of rekeyAll, which has gone on to the
-// other sessions.
+// TestRekeyAllTellsWhatItSkipped: if no key opens an item, rekeyAll goes on to
+// the other sessions, and its error tells of the item.
 func TestRekeyAllTellsWhatItSkipped(t *testing.T) {
 	r := &rotation{w: io.Discard}
 	defer r.close()
@@ -88,7 +88,8 @@ func TestRekeyAllTellsWhatItSkipped(t *testing.T) {
 	require.NotContains(t, err.Error(), `session "b": `)
 }
 
-// TestRotationKeepsItems runs the steps, with a day between 2 and 3, and looks at what the reader gets in the end.
+// TestRotationKeepsItems runs the steps, with a day between steps 2 and 3. Then
+// it checks the items that the reader gets.
 func TestRotationKeepsItems(t *testing.T) {
 	folder := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -146,7 +147,8 @@ func TestRunFitsTheTerminal(t *testing.T) {
 	}
 }
 
-// readTables returns the tables of the output: the numbers of each row by its first cell.
+// readTables returns the tables of the output: the numbers of each row by its
+// first cell.
 func readTables(t *testing.T, out string) []map[string][]int {
 	t.Helper()
 	var tables []map[string][]int

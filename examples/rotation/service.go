@@ -18,14 +18,14 @@ type key struct {
 	encsession.Key
 }
 
-// newKey makes a key for this run. A service gets its keys from a secret manager,
-// and parses them.
+// newKey makes a key for this run. A service gets its keys from a secret
+// manager, and parses them.
 func newKey(name string) (key, error) {
 	k, err := encsession.ParseKey(encsession.GenerateKey())
 	return key{name: name, Key: k}, err
 }
 
-// service is a process that works on the database: it has connections of its
+// service is a process that works on the database. It has connections of its
 // own, a key to write with, and older keys that it only reads with.
 type service struct {
 	db    *sql.DB
@@ -68,7 +68,7 @@ func (s *service) add(ctx context.Context, sessionID string, items ...encsession
 	return session.AddItems(ctx, items...)
 }
 
-// count returns how many items the service reads.
+// count returns the number of items that the service reads.
 func (s *service) count(ctx context.Context, sessionID string) (int, error) {
 	session, err := s.session(sessionID)
 	if err != nil {
@@ -86,9 +86,9 @@ func (s *service) audit(ctx context.Context, sessionID string) (encsession.Repor
 	return session.Audit(ctx)
 }
 
-// rekeyAll seals the items of the older keys again, in every session, and returns
-// how many. It can be broken off and run again. A session that holds items that
-// no key opens does not stop it, but becomes a part of the error.
+// rekeyAll seals the items of the older keys again, in every session, and
+// returns their number. It can be interrupted and run again. If a session holds
+// items that no key opens, rekeyAll goes on and reports it in the error.
 func (s *service) rekeyAll(ctx context.Context) (int, error) {
 	total := 0
 	var skipped []error

@@ -9,7 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// say prints the heading of a step, and why it comes where it does.
+// say prints the heading of a step, and the reason for its place.
 func (r *rotation) say(title, why string) {
 	fmt.Fprintf(r.w, "\n%s\n%s\n", title, strings.Repeat("=", len(title)))
 	for line := range strings.Lines(strings.TrimSpace(why)) {
@@ -17,7 +17,7 @@ func (r *rotation) say(title, why string) {
 	}
 }
 
-// keys says which keys a service has.
+// keys names the keys that a service has.
 func (s *service) keys() string {
 	line := "Current: " + s.key.name
 	for _, k := range s.older {
@@ -26,8 +26,8 @@ func (s *service) keys() string {
 	return line
 }
 
-// audit prints the keys of the services, the number of items in every session by
-// the key that opens them, and how many of them each service reads.
+// audit prints the keys of the services. For every session it prints the number
+// of items under each key, and the number that each service reads.
 func (r *rotation) audit(ctx context.Context) error {
 	fmt.Fprintf(r.w, "\nwriter  %s\nreader  %s\n", r.writer.keys(), r.reader.keys())
 	t := table.NewWriter()

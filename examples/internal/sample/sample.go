@@ -1,4 +1,5 @@
-// Package sample holds the conversation that the examples keep in their databases.
+// Package sample holds the conversation that the examples keep in their
+// databases.
 package sample
 
 import (
@@ -8,7 +9,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// conversationFile is an invented conversation of the shape that agents really store, one item a line.
+// conversationFile is an invented conversation of the shape that agents really
+// store, one item a line.
 //
 //go:embed conversation.jsonl
 var conversationFile []byte

@@ -1,4 +1,5 @@
-// Package show has what the examples need to show a person what lies in a database, in places that are narrow.
+// Package show helps the examples to show the contents of a database to a
+// person, in little room.
 package show
 
 import (
@@ -18,7 +19,7 @@ func Heading(w io.Writer, format string, args ...any) {
 	fmt.Fprintf(w, "\n%s\n%s\n", title, strings.Repeat("=", text.StringWidth(title)))
 }
 
-// Wrap breaks a text into lines of at most so many columns.
+// Wrap breaks a text into lines of at most width columns.
 func Wrap(s string, width int) []string {
 	lines := strings.Split(text.WrapSoft(s, width), "\n")
 	for i, line := range lines {
@@ -33,7 +34,7 @@ type Row struct {
 	MessageData string
 }
 
-// Rows reads what lies in a database, without the help of the library.
+// Rows reads the rows of a database, without the help of the library.
 func Rows(ctx context.Context, db *sql.DB) ([]Row, error) {
 	found, err := db.QueryContext(ctx, "SELECT id, message_data FROM agent_messages ORDER BY id")
 	if err != nil {
@@ -51,8 +52,9 @@ func Rows(ctx context.Context, db *sql.DB) ([]Row, error) {
 	return rows, found.Err()
 }
 
-// Envelope shows the beginning of a row's data and its end, where no two payloads are alike: tokens that were made in
-// the same second all begin alike. What is no envelope is cut to width.
+// Envelope shortens a row's data. It shows the beginning, and the end, where no
+// two payloads are alike. Tokens that were made in the same second all begin
+// alike. If the data is no envelope, Envelope cuts it to width.
 func Envelope(messageData string, width int) string {
 	const payload = `"payload":"`
 	s := Printable(messageData)
@@ -65,8 +67,9 @@ func Envelope(messageData string, width int) string {
 	return head + "…" + payload + "…" + end
 }
 
-// Printable replaces what could steer the terminal: control characters, and the invisible ones that turn the
-// direction of text round. What users and tools say is not to be trusted with that.
+// Printable replaces runes that could steer the terminal. These are control
+// characters, and the invisible ones that change the direction of text. The
+// words of users and tools cannot be trusted with them.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsGraphic(r) {
