@@ -19,36 +19,40 @@ const olderEnv = "ENCSESSION_OLDER_SDKS"
 // byTimeAlone is the last SDK whose SQLiteSession orders by time and not by ID.
 const byTimeAlone = "0.6.3"
 
-// startOlder returns a Python for each older SDK, by its version.
-func startOlder(t *testing.T) map[string]*python {
-	startPython(t) // or skip
-	folder := os.Getenv(olderEnv)
-	if folder == "" {
-		t.Skipf("set %s to run this test, or source .ci/python.sh and call start_python", olderEnv)
+// olderSDKs returns the versions of the older SDKs.
+func olderSDKs(t *testing.T) []string {
+	if os.Getenv(pythonEnv) == "" || os.Getenv(olderEnv) == "" {
+		t.Skipf("set %s and %s to run this test, or source .ci/python.sh and call start_python", pythonEnv, olderEnv)
 	}
-	versions, err := os.ReadDir(folder)
+	folders, err := filepath.Glob(filepath.Join(os.Getenv(olderEnv), "[0-9]*"))
 	require.NoError(t, err)
-	older := map[string]*python{}
-	for _, version := range versions {
-		if version.Name() == "shared" {
-			continue
-		}
-		p, err := start(os.Getenv(pythonEnv), filepath.Join(folder, version.Name()), filepath.Join(folder, "shared"))
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, p.stop()) })
-		older[version.Name()] = &python{process: p, t: t}
-		var found string
-		require.NoError(t, older[version.Name()].call(request{"do": "sdk"}, &found))
-		require.Equal(t, version.Name(), found)
+	require.NotEmpty(t, folders)
+	for i, folder := range folders {
+		folders[i] = filepath.Base(folder)
 	}
-	require.NotEmpty(t, older)
-	return older
+	return folders
+}
+
+// startOlder returns a Python with an older SDK.
+func startOlder(t *testing.T, version string) *python {
+	folder := os.Getenv(olderEnv)
+	process, err := start(os.Getenv(pythonEnv), filepath.Join(folder, version), filepath.Join(folder, "shared"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, process.stop()) })
+	p := &python{process: process, t: t}
+	var found string
+	require.NoError(t, p.call(request{"do": "sdk"}, &found))
+	require.Equal(t, version, found)
+	return p
 }
 
 // TestClassesAndVersions shares every kind of database with every class of session,
 // in the SDK of today and in older ones.
 func TestClassesAndVersions(t *testing.T) {
-	sdks := startOlder(t)
+	sdks := map[string]*python{}
+	for _, version := range olderSDKs(t) {
+		sdks[version] = startOlder(t, version)
+	}
 	sdks["today"] = startPython(t)
 	for version, p := range sdks {
 		for _, pair := range allPairs {
@@ -85,7 +89,7 @@ func TestClassesAndVersions(t *testing.T) {
 // SDKs before 0.6.4: if the clock was set back, they take another item for the
 // newest.
 func TestOldestSDKOrdersByTime(t *testing.T) {
-	older := startOlder(t)
+	require.Contains(t, olderSDKs(t), byTimeAlone)
 	path := filepath.Join(t.TempDir(), "sessions.db")
 	db, err := sql.Open("sqlite", path)
 	require.NoError(t, err)
@@ -93,18 +97,20 @@ func TestOldestSDKOrdersByTime(t *testing.T) {
 	store, err := sqlstore.New(db, sqlstore.SQLite)
 	require.NoError(t, err)
 	require.NoError(t, store.CreateTables(t.Context()))
-	d := &database{class: "SQLiteSession", url: path, store: func(id string) encsession.Session { return store.Session(id) }}
+	d := &database{
+		class: "SQLiteSession", url: path, options: map[string]string{},
+		store: func(id string) encsession.Session { return store.Session(id) },
+	}
 	key := encsession.GenerateKey()
 	add(t, d.goSession(t, sessionID, key), numbered(1, 2)...)
 	_, err = db.Exec("UPDATE agent_messages SET created_at = datetime(created_at, '-1 hour') WHERE id = 2")
 	require.NoError(t, err)
-	for version, p := range older {
-		newest := numbered(2, 2)
-		if version == byTimeAlone {
-			newest = numbered(1, 1)
-		}
-		requireLast(t, d.pythonSession(p, sessionID, key), 1, newest...)
+
+	old, today := startOlder(t, byTimeAlone), startPython(t)
+	requireLast(t, d.pythonSession(old, sessionID, key), 1, numbered(1, 1)...)
+	requireLast(t, d.pythonSession(today, sessionID, key), 1, numbered(2, 2)...)
+	requireLast(t, d.goSession(t, sessionID, key), 1, numbered(2, 2)...)
+	for _, p := range []*python{old, today} {
 		require.NoError(t, p.call(request{"do": "close"}, nil))
 	}
-	requireLast(t, d.goSession(t, sessionID, key), 1, numbered(2, 2)...)
 }
