@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// Report is what [EncryptedSession.Audit] finds in a session. The six counts
-// from Readable to Malformed add up to Items. Rows that a store does not take
-// for items, as sqlstore does with rows that are not JSON, are in none of them.
+// Report is the result of [EncryptedSession.Audit] for a session. The six
+// counts from Readable to Malformed add up to Items. A store may pass over rows
+// that are no items, as sqlstore does with rows that are not JSON. These are in
+// no count.
 type Report struct {
 	Items         int // all that the store holds
 	Readable      int // authentic, within the TTL, and a JSON object
@@ -18,12 +19,12 @@ type Report struct {
 	Expired       int // authentic, but older than the TTL
 	Future        int // authentic, but sealed more than a minute ahead of the clock
 	Undecryptable int // not authentic: another key, another session, or altered
-	Malformed     int // no item under any key, or authentic but not a JSON object
+	Malformed     int // cannot be an item under any key, or authentic but not a JSON object
 
 	// Keys counts the authentic items by the key that opens them: one entry for
-	// each key of the keyring, in its order, the current one first. Authentic
-	// items are the readable, expired and future ones, and those of the
-	// malformed that are authentic.
+	// each key of the keyring, in its order, the current one first. The
+	// authentic items are the readable, expired and future ones, and the
+	// malformed ones that a key opens.
 	Keys []KeyCount
 
 	// Oldest and Newest are the times at which the oldest and the newest
@@ -40,8 +41,8 @@ type KeyCount struct {
 }
 
 // Audit looks at every stored item and reports how a read would judge it. It
-// reads the store once, keeps no plaintext, and changes nothing. With an error
-// the Report is zero.
+// reads the store once, keeps no plaintext, and changes nothing. If there is an
+// error, the Report is zero.
 //
 // A key may be retired if its count in Keys is 0 in every session, nothing is
 // Undecryptable, and no writer uses it any more. A count of 0 beside
@@ -115,8 +116,8 @@ func (r *Report) add(c *call, j judged) {
 	}
 }
 
-// sealingTime returns a time that can be formatted and encoded, unlike one
-// after the year 9999.
+// sealingTime returns the time of a token. A time after the year 9999, which
+// could not be formatted and encoded, becomes the end of that year.
 func sealingTime(seconds uint64) time.Time {
 	end := time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC).Unix()
 	return time.Unix(int64(min(seconds, uint64(end))), 0).UTC()

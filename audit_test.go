@@ -16,7 +16,7 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// keyCounts are the counts of a Report under the test keys with these numbers.
+// keyCounts returns the KeyCounts of the test keys with these numbers.
 func keyCounts(t testing.TB, keys string, items ...int) []encsession.KeyCount {
 	t.Helper()
 	require.Len(t, items, len(keys))
@@ -78,8 +78,8 @@ func TestAuditOfNothing(t *testing.T) {
 	require.True(t, report.Oldest.IsZero())
 }
 
-// TestAuditHasOneCountForEachKey has a key twice, and two raw secrets, whose
-// fingerprints are equal too.
+// TestAuditHasOneCountForEachKey uses a keyring that holds one key twice and
+// two raw secrets, which have one fingerprint.
 func TestAuditHasOneCountForEachKey(t *testing.T) {
 	raw := func(s string) encsession.Key {
 		key, err := encsession.ParsePythonKey(s)
@@ -95,8 +95,8 @@ func TestAuditHasOneCountForEachKey(t *testing.T) {
 	require.Equal(t, []encsession.KeyCount{{fingerprint, 1}, {"raw", 1}, {fingerprint, 0}, {"raw", 2}}, audit(t, newSession(t, store, ring)).Keys)
 }
 
-// TestAuditOfExtremeTimes has times of sealing that no calendar has: the Report
-// can still be encoded.
+// TestAuditOfExtremeTimes shows that a Report can be encoded even if items were
+// sealed after the year 9999.
 func TestAuditOfExtremeTimes(t *testing.T) {
 	for sealed, want := range map[uint64]string{
 		0:              "1970-01-01T00:00:00Z",
@@ -119,7 +119,7 @@ func TestAuditErrors(t *testing.T) {
 	for name, tt := range map[string]struct {
 		session  *encsession.EncryptedSession
 		breakIt  func()
-		contexts int // how often a context is asked: by the decorator, by the store, and for each item
+		contexts int // how often the context is checked: by the decorator, by the store, and for each item
 	}{
 		"Rewriter":     {newSession(t, store, testKey(t, 0)), func() { store.rewrite = fail }, 6},
 		"four methods": {newSession(t, fourMethods{store}, testKey(t, 0)), func() { store.get = func(int) error { return fail() } }, 4},
@@ -143,8 +143,8 @@ func TestAuditErrors(t *testing.T) {
 	require.ErrorContains(t, err, "the error of New was ignored")
 }
 
-// TestAuditStreams never has more than a batch in memory, over a store of
-// several batches. It does not pause between them.
+// TestAuditStreams audits a store of several batches. Audit gets one batch at a
+// time, and does not pause between them.
 func TestAuditStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFaultyStore()
@@ -164,8 +164,8 @@ func TestAuditStreams(t *testing.T) {
 	})
 }
 
-// TestAuditFallsBackToGetItems has a store that says before the first edit that
-// it cannot rewrite, and one that says so later.
+// TestAuditFallsBackToGetItems has two stores: one says before the first edit
+// that it cannot rewrite, and the other says so later.
 func TestAuditFallsBackToGetItems(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rru")
@@ -186,7 +186,8 @@ func TestAuditFallsBackToGetItems(t *testing.T) {
 	})
 }
 
-// TestAuditAsksTheSourceOnce has another current key each time.
+// TestAuditAsksTheSourceOnce uses a source that returns another current key
+// each time.
 func TestAuditAsksTheSourceOnce(t *testing.T) {
 	store := encsession.NewMemorySession(sessionID)
 	require.NoError(t, newSession(t, store, testKey(t, 0)).AddItems(t.Context(), messages(2500)...))

@@ -19,19 +19,21 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// The benchmarks set a method beside the bare cryptography in it on the same
-// items, turn by turn in one run: GetItems and AddItems beside a loop over
-// fernet-go, New beside HKDF, a KeySource beside a Key. The store is a
-// sharingStore, which copies nothing, so that they measure this package alone.
+// The benchmarks compare a method with the bare cryptography in it. Both work
+// on the same items, turn by turn in one run. GetItems and AddItems are
+// compared with a loop over fernet-go, New with HKDF, and a KeySource with a
+// Key. The store is a sharingStore, which copies nothing, so that they measure
+// this package alone.
 //
 //	go test -run '^$' -bench . -cpu 1,2 .
 //
-// ns/op is the time of the method, bare-ns/op that of the bare loop, which runs
-// on one core, and ratio the median of the ratios of the turns. Machines are
-// noisy: trust the ratio. `go run ./compare` sets more beside one another.
+// ns/op is the time of the method. bare-ns/op is the time of the bare loop,
+// which runs on one core. ratio is the median of the ratios of the turns.
+// Machines are noisy: trust the ratio. `go run ./compare` makes more
+// comparisons.
 
-// sharingStore is a store that copies nothing and takes no time. What it
-// returns is its own, so it is not a Session for anybody who changes that. It
+// sharingStore is a store that copies nothing and takes no time. The caller
+// must not change the items that it returns, so it is not a proper Session. It
 // is not safe for concurrent use.
 type sharingStore struct{ items []encsession.Item }
 
@@ -62,7 +64,7 @@ func (s *sharingStore) ClearSession(context.Context) error {
 }
 
 // benchmarkItems returns messages as an agent stores them: mostly ASCII, with
-// an escape and a character beyond it now and then.
+// an escape and a character beyond ASCII now and then.
 func benchmarkItems(n, size int) []encsession.Item {
 	const prose = `Your flight leaves at 14:05 from gate B12, and the allowance for hand luggage is 8 kg. There is a café on the left, ` +
 		`behind the security check. Shall I book the seat by the window for you?\n`
@@ -85,12 +87,12 @@ func eachSize(b *testing.B, run func(b *testing.B, items []encsession.Item)) {
 	}
 }
 
-// ballast is what a small server has on its heap anyway. With nothing on it,
-// the garbage collector runs with every call, and takes the time of the second
-// core.
+// ballast is the number of bytes that a small server has on its heap anyway.
+// With an empty heap, the garbage collector runs with every call, and takes the
+// time of the second core.
 const ballast = 64 << 20
 
-// alternate times ours and bare in turn and reports both with their ratio.
+// alternate times ours and bare in turn, and reports both and their ratio.
 func alternate(b *testing.B, ours, bare func()) {
 	heap := make([]byte, ballast)
 	defer runtime.KeepAlive(heap)
@@ -166,8 +168,9 @@ func BenchmarkAddItems(b *testing.B) {
 	})
 }
 
-// BenchmarkGrowth reads sessions of different lengths: all of each, where
-// ns/item should stay the same, and the newest 50 of each, where ns/op should.
+// BenchmarkGrowth reads sessions of different lengths. If it reads all of a
+// session, ns/item should stay the same. If it reads the newest 50 items, ns/op
+// should.
 func BenchmarkGrowth(b *testing.B) {
 	ctx := context.Background()
 	for _, n := range []int{100, 1_000, 10_000, 100_000} {
@@ -189,8 +192,8 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
-// BenchmarkUnreadable reads the newest 50 items of a session in which the
-// newest k have expired: O(k + 50).
+// BenchmarkUnreadable reads the newest 50 readable items of a session in which
+// the newest k have expired. This should be O(k + 50).
 func BenchmarkUnreadable(b *testing.B) {
 	ctx := context.Background()
 	f := newForger(testIKM(0), sessionID)
@@ -213,7 +216,7 @@ func BenchmarkUnreadable(b *testing.B) {
 	}
 }
 
-// BenchmarkNew sets New beside the derivation of its key. allocs/op counts
+// BenchmarkNew compares New with the derivation of its key. allocs/op counts
 // both.
 func BenchmarkNew(b *testing.B) {
 	store, key, secret := new(sharingStore), testKey(b, 0), testIKM(0)
@@ -234,9 +237,9 @@ func BenchmarkNew(b *testing.B) {
 	})
 }
 
-// BenchmarkKeySource sets a read and an add of one item with a KeySource that
-// always has the same keyring beside the same with a Key: ratio is what asking
-// and comparing cost.
+// BenchmarkKeySource compares a KeySource that always returns the same keyring
+// with a Key. Both read and add one item. ratio shows the cost of asking the
+// source and comparing its keys.
 func BenchmarkKeySource(b *testing.B) {
 	ctx := context.Background()
 	item := benchmarkItems(1, 1000)[0]
@@ -280,7 +283,7 @@ func BenchmarkKeySource(b *testing.B) {
 }
 
 // BenchmarkOpenSessions holds many sessions open at once, each with a store of
-// its own, and reports the heap for each.
+// its own. It reports the heap for each.
 func BenchmarkOpenSessions(b *testing.B) {
 	key := testKey(b, 0)
 	for b.Loop() {
@@ -298,7 +301,7 @@ func BenchmarkOpenSessions(b *testing.B) {
 	}
 }
 
-// heap returns the bytes that are reachable.
+// heap returns the number of reachable bytes.
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()

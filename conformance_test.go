@@ -8,7 +8,7 @@ import (
 	"github.com/encsession/encsession/sessiontest"
 )
 
-// stores gives handles on sessions that live as long as a test.
+// stores holds the sessions of one test, by their IDs.
 type stores struct {
 	mu   sync.Mutex
 	byID map[string]*encsession.MemorySession

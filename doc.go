@@ -22,12 +22,14 @@
 // the package sessiontest checks a store of your own against the rules of
 // Session.
 //
-// A read drops an item, which means that it leaves the item out and goes on, if
-// the item is older than the TTL, was sealed more than a minute ahead of the
-// clock, opens under no key, is malformed, or is not encrypted. The item stays
-// in the store. Drops are silent for the caller of the read; [WithObserver]
-// tells about them, and [LogDrops] logs them. Set one: after a deployment with
-// a wrong key, every item is dropped as [ErrUndecryptable], and without an
+// A read drops every item that is not readable: it leaves the item out and goes
+// on, and the item stays in the store. An item is not readable if it is older
+// than the TTL, was sealed more than a minute ahead of the clock, opens under
+// no key, is malformed, or is not encrypted.
+//
+// Drops are silent for the caller of the read. An observer is told about them:
+// set one with [WithObserver], such as [LogDrops]. After a deployment with a
+// wrong key, every item is dropped as [ErrUndecryptable], and without an
 // observer that looks like an empty history. With [WithStrictReads] such an
 // item is an error. [EncryptedSession.Audit] counts the items of a session, by
 // class and by key.
@@ -38,27 +40,28 @@
 //
 // A pop removes the newest readable item and nothing else. It removes no
 // plaintext from below an item that no key opens: a wrong key destroys nothing.
-// For that the store must be a [Rewriter]. Over a store with the four methods
-// of Session alone, PopItem reaches below expired items by removing them. If it
-// cannot read the newest item for another reason, it returns an error that
-// wraps errors.ErrUnsupported.
+// To remove an item from below others, PopItem needs a store that is a
+// [Rewriter]. Over a store with only the methods of Session, it reaches below
+// expired items by removing them. If the newest item that has not expired is
+// not readable, it returns an error that wraps [errors.ErrUnsupported].
 //
 // # Keys
 //
 // One master key serves an application in one environment. From it and the
-// session ID, HKDF-SHA256 derives a Fernet key for each session, so that an
-// item copied into another session cannot be read there.
+// session ID, HKDF-SHA256 derives a Fernet key for each session. So an item
+// that is copied into another session cannot be read there.
 //
 // [GenerateKey] makes a master key; keep it in a secret manager. [ParseKey]
 // reads it and refuses everything else, and [NewKey] takes 32 bytes.
 // [ParsePythonKey] takes any string as the Python SDK does. Such a raw secret
-// is not hardened: HKDF is not a password hash, so a secret that can be guessed
-// can be tried out on a stolen database at full speed. [Key.Fingerprint] tells
-// keys apart in logs and on two machines.
+// is not hardened, since HKDF is not a password hash: with a stolen database,
+// an attacker can try out guesses at full speed. [Key.Fingerprint] tells keys
+// apart in logs and on two machines.
 //
 // A [KeySource] looks keys up at run time: one key for each tenant, or a key
 // that changes without a restart. It is asked once per call. If it returns
-// [ErrKeyDestroyed], the session is erased, and the key is not a wrong one.
+// [ErrKeyDestroyed], the session is erased for good; it is not under a wrong
+// key.
 //
 // A key is changed in five steps:
 //
@@ -77,10 +80,10 @@
 //
 // Older keys are for retirement, not for compromise: whoever holds one can
 // forge items that read as authentic, and that Rekey carries over. If a key is
-// stolen, its items have been read and prove nothing: drop it from all services
-// at once, and set [WithUnreadableHistory] until its items have gone. Never
-// write or Rekey under a new key while a Python service still reads with the
-// old one: its pop deletes every item that it cannot read.
+// stolen, the items under it have been read and prove nothing. Drop it from all
+// services at once, and set [WithUnreadableHistory] until its items have gone.
+// Never write or Rekey under a new key while a Python service still reads with
+// the old one: its pop deletes every item that it cannot read.
 //
 // No Key, Keyring, Sealer, Option or EncryptedSession shows a key, however it
 // is printed, logged or encoded, and no error or [Event] holds a key, an item
@@ -93,8 +96,8 @@
 // readable as they are, at any age, and new ones are encrypted. Meanwhile
 // whoever can write to the database can put words into the history. So run
 // [EncryptedSession.SealPlaintext] once for every session, while everybody who
-// can write to the database is trusted, and drop WithPlaintext for good. Sealed
-// plaintext has an age, and expires with the TTL: choose that first.
+// can write to the database is trusted. Then drop WithPlaintext for good.
+// Sealed plaintext has an age, and expires with the TTL: choose that first.
 //
 // Without WithPlaintext, such items are dropped with [ErrPlaintext], and
 // AddItems refuses to write into a session that holds nothing else.
@@ -114,17 +117,17 @@
 //
 // The item's JSON is the plaintext of the token. Items that Python writes are
 // read, in the layout of each of its stores. The age of an item is counted as
-// there, in whole seconds. Some behaviour differs: a pop in Python deletes
-// items that it cannot read, and here it does not; an envelope of another
-// version is malformed here; a master key that Python versions read differently
+// there, in whole seconds. Some behaviour differs. A pop in Python deletes
+// items that it cannot read, and here it does not. An envelope of another
+// version is malformed here. A master key that Python versions read differently
 // is an error here. docs/compatibility.md lists all differences.
 //
 // # What is not protected
 //
-// Items are encrypted and authenticated one by one. They have no position and
-// no freshness: whoever can write to the database can delete, reorder,
-// duplicate, truncate or roll back the items of a session, and replay a cleared
-// conversation into the same session ID.
+// Items are encrypted and authenticated one by one. Nothing protects their
+// order or their freshness. Whoever can write to the database can delete,
+// reorder, duplicate, truncate or roll back the items of a session, and replay
+// a cleared conversation into the same session ID.
 //
 // Session IDs, the number of items, their sizes to 16 bytes, and the times of
 // sealing are visible. Session IDs are stored and logged, so they must not be
@@ -133,10 +136,10 @@
 // The TTL is a policy of the reader: it hides items, and reads delete nothing.
 // A reader with another TTL, or another clock, reads whatever is still stored.
 // Purge and DeleteItems delete, and so does a pop over a store with four
-// methods. Sealing in place and deleting leave old bytes in database files,
-// logs and backups.
+// methods. Items that were sealed in place or deleted may remain in database
+// files, logs and backups.
 //
 // Equal session IDs under one master key share a key, in whatever store they
-// are. A constant [WithSessionID] for all sessions removes the separation
-// between them.
+// are. If all sessions get the same [WithSessionID], nothing separates them any
+// more.
 package encsession

@@ -22,18 +22,19 @@ var (
 //
 // Reads leave out every item that is not readable: items that have expired,
 // that are from the future, that no key opens, that are malformed, or that are
-// not encrypted. [WithObserver] tells about them, [WithStrictReads] makes them
-// errors, and [WithPlaintext] makes items readable that are not encrypted.
+// not encrypted. An observer, set by [WithObserver], is told about them.
+// [WithStrictReads] makes all but the expired ones errors. [WithPlaintext]
+// makes items that are not encrypted readable.
 type EncryptedSession struct {
 	config
 	store  hidden[Session]
 	source hidden[KeySource]      // nil if the keys never change
-	fixed  keyset                 // which then are these
-	keys   atomic.Pointer[keyset] // the last ones; nil before the first call and after an error of the source
+	fixed  keyset                 // the keys, if they never change
+	keys   atomic.Pointer[keyset] // the keys of the last call; nil before the first one and after an error of the source
 
-	// popping holds a token while a PopItem of this handle works with nothing
-	// but the four methods of the store. It is a channel, not a mutex, so that
-	// waiting for it ends with the context.
+	// popping holds a token while a PopItem of this handle works on a store
+	// that is not a Rewriter. It is a channel, not a mutex, so that waiting for
+	// it ends with the context.
 	popping chan struct{}
 }
 
@@ -86,8 +87,8 @@ func isNil(v any) bool {
 	return false
 }
 
-// check returns an error for an EncryptedSession that New did not make, or if
-// the context is done.
+// check returns an error if New did not make the session, or if the context is
+// done.
 func (s *EncryptedSession) check(ctx context.Context) error {
 	if s == nil || s.store == nil {
 		return errors.New("no session: the error of New was ignored, or Typed was given nil")
@@ -104,8 +105,8 @@ func (s *EncryptedSession) SessionID() string {
 	return s.sessionID
 }
 
-// Unwrap returns the store, for what only the store can do. Its items are the
-// envelopes.
+// Unwrap returns the store, for methods that only the store has. The items in
+// it are envelopes.
 func (s *EncryptedSession) Unwrap() Session {
 	if s == nil || s.store == nil {
 		return nil
@@ -114,17 +115,18 @@ func (s *EncryptedSession) Unwrap() Session {
 }
 
 // AddItems implements [Session]. It checks and seals all items before it calls
-// AddItems of the store, once. They are sealed as of one moment, and so expire
-// at one moment. An item that is not a JSON object in valid UTF-8 is an
+// AddItems of the store, once. All of them get the same sealing time, and so
+// expire together. An item that is not a JSON object in valid UTF-8 is an
 // [ErrInvalidItem].
 //
-// The keys must fit the history, so that a server with a wrong key does not
-// split it. Unless a read of this handle has shown that they do, AddItems looks
-// at the newest stored item, and at the newest 16 if that one does not decide.
-// It stores nothing and returns
+// AddItems checks that the keys fit the history, so that a server with a wrong
+// key does not split it. If no read of this handle has shown that already, it
+// looks at the newest stored item, and at the newest 16 if that one does not
+// decide. If the keys do not fit, it stores nothing and returns
 //
 //   - an [ErrUndecryptable] if the current key opens none of the 16, and no key
-//     opens the newest envelope among them that is within the TTL;
+//     opens the newest envelope among them that is within the TTL and not from
+//     the future;
 //   - an [ErrPlaintext] if some of the 16 are not encrypted, no key opens any
 //     of them, and [WithPlaintext] is not set.
 //
@@ -173,11 +175,11 @@ func (w sealing) do(_ int, item *Item) (err error) {
 	return err
 }
 
-// GetItems implements [Session]. The limit counts readable items: if some of
-// the newest are not readable, it looks further back, at windows of the history
-// that more than double, until it has found enough or there are no more. A
-// session with fewer readable items than limit is therefore read and opened
-// whole; Purge keeps it short.
+// GetItems implements [Session]. The limit counts readable items. If some of
+// the newest are not readable, GetItems looks further back, in windows that
+// more than double each time, until it has found enough or there are no more.
+// So if a session has fewer readable items than limit, all of it is read and
+// opened; [EncryptedSession.Purge] keeps a session short.
 func (s *EncryptedSession) GetItems(ctx context.Context, limit int) ([]Item, error) {
 	c := s.begin("GetItems")
 	items, err := s.getItems(ctx, &c, limit)

@@ -79,7 +79,7 @@ func (s mapStore) PopItem(context.Context) (encsession.Item, error) { return nil
 
 func (s mapStore) ClearSession(context.Context) error { return nil }
 
-// secretSource is a KeySource that says its key to whoever prints it.
+// secretSource is a KeySource that shows its key to whoever prints it.
 type secretSource struct {
 	key      encsession.Key
 	Password string
@@ -89,8 +89,8 @@ func (s *secretSource) Keys(context.Context, string) (encsession.Keyring, error)
 	return encsession.Keyring{Current: s.key}, nil
 }
 
-// TestPrintingASessionPrintsNeitherStoreNorSource matters while there is
-// plaintext to be migrated.
+// TestPrintingASessionPrintsNeitherStoreNorSource protects the plaintext that a
+// store holds before its migration.
 func TestPrintingASessionPrintsNeitherStoreNorSource(t *testing.T) {
 	store := mapStore{"only": encsession.Item(`{"passport":"XZ4839201"}`)}
 	source := &secretSource{testKey(t, 0), "open sesame"}
@@ -143,10 +143,10 @@ func TestAnItemThatLooksLikeAnEnvelopeIsSealedLikeAnyOther(t *testing.T) {
 	}
 }
 
-// history makes a store from a word: r readable, o sealed under the older key
-// testKey(1), x expired, f from the future, u undecryptable, m malformed, p
-// plaintext. The i-th letter is item i, the last letter the newest. The clock
-// is that of a synctest bubble.
+// history makes a store from a word, in which each letter is an item: r
+// readable, o sealed under the older key testKey(1), x expired, f from the
+// future, u undecryptable, m malformed, p plaintext. The i-th letter is item i,
+// and the last letter is the newest. The clock is that of a synctest bubble.
 func history(t testing.TB, word string) *rawStore {
 	t.Helper()
 	now := uint64(time.Now().Unix())
@@ -191,7 +191,8 @@ var causes = map[rune]error{
 	'm': encsession.ErrMalformed, 'p': encsession.ErrPlaintext,
 }
 
-// stored puts a history into a real MemorySession, which rawStore is not.
+// stored puts a history into a MemorySession, which is a real store, unlike
+// rawStore.
 func stored(t testing.TB, word string) *faultyStore {
 	t.Helper()
 	store := newFaultyStore()
@@ -257,7 +258,7 @@ func TestOlderKeysAreReadWith(t *testing.T) {
 	require.Equal(t, texts([]encsession.Item{message("old")}), getItems(t, old, 0))
 }
 
-// TestTheCallersKeyringIsNotKept changes a keyring that New was given.
+// TestTheCallersKeyringIsNotKept changes a keyring after New has taken it.
 func TestTheCallersKeyringIsNotKept(t *testing.T) {
 	older := []encsession.Key{testKey(t, 1)}
 	store := encsession.NewMemorySession(sessionID)
@@ -380,8 +381,8 @@ func TestCancelledContext(t *testing.T) {
 	}
 }
 
-// countdown is a context that is cancelled after it has been asked a number of
-// times, and so in the middle of a loop.
+// countdown is a context that is cancelled after a number of checks, and so in
+// the middle of a loop.
 type countdown struct {
 	context.Context
 	left int
@@ -421,8 +422,8 @@ func TestZeroEncryptedSession(t *testing.T) {
 	}
 }
 
-// TestTheStoreChangesBetweenTwoWindows has other clients at work while a read
-// widens its window.
+// TestTheStoreChangesBetweenTwoWindows lets another client change the store
+// while a read widens its window.
 func TestTheStoreChangesBetweenTwoWindows(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(store *faultyStore)
@@ -462,7 +463,8 @@ func TestTheStoreChangesBetweenTwoWindows(t *testing.T) {
 	}
 }
 
-// slabStore hands out parts of one buffer, again and again, which no store may.
+// slabStore returns parts of one buffer that it uses again and again. No store
+// may do that.
 type slabStore struct {
 	*encsession.MemorySession
 	slab []byte
@@ -492,7 +494,8 @@ func TestAStoreThatReusesItsBufferMixesNothingUp(t *testing.T) {
 	require.Equal(t, numberedAll(4, 5, 6), getItems(t, right, 3))
 }
 
-// TestAReadHasOneClock has time pass between two windows.
+// TestAReadHasOneClock lets items expire between two windows. The read judges
+// all of them by the time of its start.
 func TestAReadHasOneClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rru")
@@ -507,7 +510,7 @@ func TestAReadHasOneClock(t *testing.T) {
 	})
 }
 
-// slowRandomness takes a second to give any.
+// slowRandomness takes a second for each read.
 type slowRandomness struct{}
 
 func (slowRandomness) Read(b []byte) (int, error) {
@@ -528,8 +531,8 @@ func TestABatchIsSealedAsOfOneMoment(t *testing.T) {
 	})
 }
 
-// TestResultsShareNoBytes has the same envelope and the same plaintext twice,
-// in one window and over two.
+// TestResultsShareNoBytes stores the same envelope and the same plaintext
+// twice, in one window and in two.
 func TestResultsShareNoBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rp")
@@ -573,8 +576,9 @@ func TestEncryptedInEncrypted(t *testing.T) {
 			_, err = newSealer(t, testKey(t, 1)).Open(encsession.Item(getItems(t, store, 1)[0]))
 			require.NoError(t, err)
 
-			// What only the inner one can read lies on top: in place it is
-			// passed over, by popping it is not.
+			// An item that only the inner session can read lies on top. PopItem
+			// passes over it if the store is a Rewriter. Otherwise PopItem
+			// fails.
 			require.NoError(t, inner.AddItems(t.Context(), message("not sealed by the outer one")))
 			item, err := outer.PopItem(t.Context())
 			if name == "Rewriter" {

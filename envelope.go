@@ -15,7 +15,7 @@ import (
 	"github.com/encsession/encsession/internal/jsonobject"
 )
 
-// The layout of an envelope of version 1: Go writes it, and so do RedisSession
+// The layout of an envelope of version 1. Go writes it, and so do RedisSession
 // and SQLAlchemySession of the Python SDK.
 const (
 	envelopeHead = `{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"`
@@ -40,12 +40,13 @@ const (
 // which one block is ciphertext.
 const minTokenText = (tokenOverhead + aes.BlockSize + 2) / 3 * 4
 
-// strictBase64 wants the unused bits of the last character to be zero.
+// strictBase64 refuses text in which an unused bit of the last character is
+// set.
 var strictBase64 = base64.URLEncoding.Strict()
 
 // parseEnvelope returns the decoded token of a stored item, in memory of its
-// own. Nothing of it is authenticated. The errors are ErrPlaintext, for an item
-// that is not an envelope, and ErrMalformed.
+// own. It does not authenticate the token. The errors are ErrPlaintext, for an
+// item that is not an envelope, and ErrMalformed.
 func parseEnvelope(stored Item) (token []byte, err error) {
 	if text, ok := cutLayout(stored); ok {
 		if token, err := decodeToken(text); err == nil {
@@ -60,8 +61,8 @@ func parseEnvelope(stored Item) (token []byte, err error) {
 }
 
 // cutLayout finds the token in the exact layouts that Go and Python write. If
-// it finds none, or none that can be decoded, the item may still be an
-// envelope.
+// it finds none, or if the token cannot be decoded, the item may still be an
+// envelope of another layout.
 func cutLayout(stored Item) (text []byte, ok bool) {
 	for _, head := range []string{envelopeHead, envelopeHeadSpaced} {
 		if rest, ok := bytes.CutPrefix(stored, []byte(head)); ok {
@@ -104,7 +105,7 @@ func decodeToken(text []byte) ([]byte, error) {
 	}
 	token := make([]byte, len(text)/4*3)
 	n, err := strictBase64.Decode(token, text)
-	// The decoder skips line breaks, which the length gives away.
+	// The decoder skips line breaks. Then the decoded length is too small.
 	if err != nil || n != len(token)-bytes.Count(text[len(text)-2:], []byte("=")) {
 		return nil, fmt.Errorf("%w: token is not canonical base64", ErrMalformed)
 	}
@@ -121,9 +122,9 @@ func decodeToken(text []byte) ([]byte, error) {
 // seconds. It can be any number.
 func tokenTime(token []byte) uint64 { return binary.BigEndian.Uint64(token[1:]) }
 
-// openToken opens a decoded token under the first of the keys that has signed
-// it, and returns which one that is. The payload is a part of the token, which
-// it overwrites. The error is an ErrUndecryptable.
+// openToken opens a decoded token under the first key that has signed it, and
+// returns the index of that key. It overwrites the token, and the payload is a
+// part of it. The error is an ErrUndecryptable.
 func openToken(token []byte, keys []fernet.Key) (payload []byte, key int, err error) {
 	signed, tag := token[:len(token)-sha256.Size], token[len(token)-sha256.Size:]
 	for i := range keys {
@@ -132,8 +133,8 @@ func openToken(token []byte, keys []fernet.Key) (payload []byte, key int, err er
 		if !hmac.Equal(mac.Sum(nil), tag) {
 			continue
 		}
-		// The token is this key's. Decryption overwrites the ciphertext, so
-		// that no other key may be tried after it.
+		// The token is this key's. Decryption overwrites the ciphertext, so no
+		// other key may be tried afterwards.
 		block, _ := aes.NewCipher(keys[i][keySize/2:]) // 16 bytes are a key of AES-128
 		padded := signed[tokenHeader:]
 		cipher.NewCBCDecrypter(block, signed[tokenPrefix:tokenHeader]).CryptBlocks(padded, padded)

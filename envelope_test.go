@@ -35,8 +35,8 @@ var invalidItems = map[string]encsession.Item{
 	"single quotes": encsession.Item(`{'secret':1}`),
 }
 
-// hostileEnvelopes are stored items that a reader with the key for sessionID
-// under testIKM(0) must leave out, each with the error that says why.
+// hostileEnvelopes returns stored items that a reader with the key of sessionID
+// under testIKM(0) must leave out, each with the reason.
 func hostileEnvelopes() map[string]struct {
 	stored encsession.Item
 	cause  error
@@ -70,7 +70,7 @@ func hostileEnvelopes() map[string]struct {
 			changed := slices.Clone(members)
 			changed[i] = fmt.Sprintf("%q:%s", name, value)
 			add(malformed, name+" is "+value, join(changed...))
-			// The last of duplicates counts, wherever it is.
+			// Of duplicate members the last one counts, wherever it stands.
 			add(malformed, name+" again as "+value, join(append(slices.Clone(members), changed[i])...))
 		}
 	}
@@ -84,7 +84,7 @@ func hostileEnvelopes() map[string]struct {
 	// version.
 	raw := f.token(0, []byte(`{"secret":1}`))
 	for len(encode(raw))-len(strings.TrimRight(encode(raw), "=")) != 2 { // a token that ends in "==", so in spare bits
-		raw = f.token(0, bytes.Repeat([]byte{' '}, len(raw))) // sizes modulo 3 go round
+		raw = f.token(0, bytes.Repeat([]byte{' '}, len(raw))) // so the sizes modulo 3 vary
 	}
 	token := encode(raw)
 	spare := strings.TrimRight(token, "=")
@@ -139,7 +139,7 @@ func hostileEnvelopes() map[string]struct {
 	add(undecryptable, "token: another session", string(newForger(testIKM(0), "user-124").envelope(0, `{"secret":1}`)))
 	add(undecryptable, "token: another key", string(newForger(testIKM(1), sessionID).envelope(0, `{"secret":1}`)))
 	add(undecryptable, "token: zeros", string(envelope(encode(append([]byte{0x80}, make([]byte, 72)...)))))
-	// Padding that pyca/cryptography refuses, some of which fernet-go takes.
+	// Padding that pyca/cryptography refuses. fernet-go takes some of it.
 	for name, padded := range map[string][]byte{
 		"0":                []byte("{\"secret\":1}   \x00"),
 		"17":               bytes.Repeat([]byte{17}, 32),
@@ -180,8 +180,8 @@ func TestHostileEnvelopes(t *testing.T) {
 				require.Equal(t, other == tt.cause, errors.Is(err, other))
 			}
 
-			// It does no harm to its neighbours, and a read drops it for the
-			// same reason.
+			// The item does no harm to its neighbours, and a read drops it for
+			// the same reason.
 			store := &rawStore{items: []encsession.Item{f.envelope(0, `{"n":1}`), tt.stored, f.envelope(0, `{"n":2}`)}}
 			store.MemorySession = encsession.NewMemorySession(sessionID)
 			var log dropLog
@@ -221,7 +221,7 @@ func TestEnvelopesOfAnyLayout(t *testing.T) {
 	}
 }
 
-// plaintextItems look like envelopes but are none.
+// plaintextItems look like envelopes but are not.
 var plaintextItems = []string{
 	`{}`,
 	`{"role":"user","content":"__enc__"}`,
@@ -247,8 +247,8 @@ func TestPlaintext(t *testing.T) {
 	}
 }
 
-// requireOneCause wants an item, or exactly one of the errors of Open and no
-// item.
+// requireOneCause requires either an item, or exactly one of the errors of Open
+// and no item.
 func requireOneCause(t *testing.T, item encsession.Item, err error) {
 	t.Helper()
 	if err == nil {
@@ -265,8 +265,8 @@ func requireOneCause(t *testing.T, item encsession.Item, err error) {
 	require.Equal(t, 1, causes, "%v", err)
 }
 
-// requireOpen wants Open and Reseal to judge stored as the forger does, whose
-// code is as plain as can be.
+// requireOpen requires Open and Reseal to judge stored as the forger does,
+// whose code is as plain as can be.
 func requireOpen(t *testing.T, sealer *encsession.Sealer, forge forger, stored encsession.Item) {
 	t.Helper()
 	payload, cause := forge.open(stored)
@@ -282,16 +282,16 @@ func requireOpen(t *testing.T, sealer *encsession.Sealer, forge forger, stored e
 	require.Equal(t, string(payload), string(item))
 }
 
-// TestAlteredBase64 puts all kinds of characters into all places of authentic
-// tokens, more of them and fewer. A decoder may stop at such a character, or
-// skip it, so the decoded bytes add up to every size.
+// TestAlteredBase64 inserts, removes and replaces characters of all kinds, in
+// many places of authentic tokens. A decoder may stop at such a character or
+// skip it, so the decoded bytes have every size.
 func TestAlteredBase64(t *testing.T) {
 	forge := newForger(testIKM(0), sessionID)
 	sealer := newSealer(t, testKey(t, 0))
 	for _, padded := range []string{
 		`{"n":"a"}` + strings.Repeat("\x07", 7),
 		`{"n":"12345678"}` + strings.Repeat("\x10", 16),
-		`{"n":123}      ` + "\x00", // no padding, which fernet-go takes: a block that is missing would look like one of padding
+		`{"n":123}      ` + "\x00", // no padding, which fernet-go takes: a missing block would look like one of padding
 		`{"n":"1234567890123456789"}    ` + "\x00",
 		`{"n":"1234567890123456789012345678901234567890"}`[:47] + "\x00",
 		`{"n":"` + strings.Repeat("1", 87) + `"}` + "\x00",
@@ -308,7 +308,7 @@ func TestAlteredBase64(t *testing.T) {
 			if at < 0 || at > end {
 				continue
 			}
-			for n := 1; n <= 26; n++ { // 20 to 24 characters stand for a block, more or less
+			for n := 1; n <= 26; n++ { // a block is 20 to 24 characters
 				for _, junk := range []string{"!", "\n", "\r", `\n`, `\r`, "=", "A", "\\", `\u0041`, `"`, " ", "é"} {
 					requireOpen(t, sealer, forge, envelope(token[:at]+strings.Repeat(junk, n)+token[at:]))
 				}
@@ -324,8 +324,8 @@ func TestAlteredBase64(t *testing.T) {
 	}
 }
 
-// TestShortTokensInDisguise gives the length of whole tokens to authentic ones
-// that are too short. fernet-go can panic on these.
+// TestShortTokensInDisguise takes authentic tokens that are too short, and
+// lengthens them to the size of whole tokens. fernet-go can panic on these.
 func TestShortTokensInDisguise(t *testing.T) {
 	forge := newForger(testIKM(0), sessionID)
 	sealer := newSealer(t, testKey(t, 0))
@@ -347,8 +347,7 @@ func TestShortTokensInDisguise(t *testing.T) {
 	}
 }
 
-// requireMalformed wants Open and Reseal to say that stored is no item under
-// any key.
+// requireMalformed requires Open and Reseal to return ErrMalformed for stored.
 func requireMalformed(t *testing.T, sealer *encsession.Sealer, stored encsession.Item) {
 	t.Helper()
 	item, err := sealer.Open(stored)
@@ -360,8 +359,8 @@ func requireMalformed(t *testing.T, sealer *encsession.Sealer, stored encsession
 	}
 }
 
-// TestATokenNeedsItsEnvelope takes the head and the tail of both layouts apart.
-// The token in them is always good.
+// TestATokenNeedsItsEnvelope damages the head and the tail of both layouts. The
+// token in them is always good.
 func TestATokenNeedsItsEnvelope(t *testing.T) {
 	const compact = `{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"`
 	const spaced = `{"__enc__": 1, "v": 1, "kid": "hkdf-v1", "payload": "`
@@ -404,20 +403,19 @@ func TestTokensOfEveryLength(t *testing.T) {
 	sealer := newSealer(t, testKey(t, 0))
 	long := encode(forge.token(0, bytes.Repeat([]byte("{"), 200)))
 	for n := range 301 {
-		// Text of this length, padded and not.
+		// Text of this length, with padding and without.
 		for _, text := range []string{strings.Repeat("A", n), strings.Repeat("gAAA", 76)[:n], long[:n], strings.Repeat("=", n), strings.Repeat("\u0000", n)} {
 			requireOpen(t, sealer, forge, envelope(text))
 			requireOpen(t, sealer, forge, envelope(text+"="))
 			requireOpen(t, sealer, forge, envelope(text+"=="))
 		}
-		// Authentic tokens of this many bytes, and of this many bytes behind
-		// the IV.
+		// Authentic tokens of n bytes, and with n bytes after the IV.
 		signed := forge.signed(0x80, 0, nil, make([]byte, max(n-41, 0)))
 		requireOpen(t, sealer, forge, envelope(encode(signed)))
 		requireOpen(t, sealer, forge, envelope(encode(signed[:min(n, len(signed))])))
 		requireOpen(t, sealer, forge, envelope(encode(forge.signed(0x80, 0, make([]byte, 16), make([]byte, n)))))
 
-		// Payloads of this many bytes.
+		// Payloads of n bytes.
 		payload := bytes.Repeat([]byte{'x'}, n)
 		opened, sealed, key, err := sealer.Authenticate(envelope(encode(forge.token(7, payload))))
 		require.NoError(t, err)
@@ -428,7 +426,8 @@ func TestTokensOfEveryLength(t *testing.T) {
 	}
 }
 
-// tokensOfEachPadding returns authentic tokens that end in no "=", one and two.
+// tokensOfEachPadding returns authentic tokens that end in no "=", in one and
+// in two.
 func tokensOfEachPadding(t *testing.T, forge forger) (tokens []string) {
 	for n := range 3 {
 		token := encode(forge.token(0, []byte(`{"n":"`+strings.Repeat("1", 16*n)+`"}`)))
@@ -453,7 +452,7 @@ func TestNoByteOutsideTheAlphabetIsTaken(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	for i, token := range tokensOfEachPadding(t, forge) {
 		start := 0
-		if i > 0 { // but for the end, a token is like another
+		if i > 0 { // the tokens differ only at the end
 			start = len(token) - 4
 		}
 		for at := start; at < len(token); at++ {
@@ -502,7 +501,7 @@ func TestPaddingIsOneToSixteenEqualBytes(t *testing.T) {
 	}
 	for n := range 256 {
 		for _, size := range []int{16, 32, 272} {
-			// All bytes are that of the padding.
+			// All bytes are equal to the padding byte.
 			payload, err := open(bytes.Repeat([]byte{byte(n)}, size))
 			if n < 1 || n > 16 {
 				require.ErrorIs(t, err, encsession.ErrUndecryptable, "padding of %d", n)
@@ -511,7 +510,7 @@ func TestPaddingIsOneToSixteenEqualBytes(t *testing.T) {
 			}
 			require.NoError(t, err, "padding of %d", n)
 			require.Len(t, payload, size-n)
-			// One of the bytes is another.
+			// One of the bytes is different.
 			for at := max(size-20, 0); at < size; at++ {
 				for _, c := range []byte{0, 1, 16, 17, byte(n - 1), byte(n + 1), byte(n ^ 0x80)} {
 					padded := bytes.Repeat([]byte{byte(n)}, size)
@@ -528,14 +527,14 @@ func TestPaddingIsOneToSixteenEqualBytes(t *testing.T) {
 				}
 			}
 		}
-		// Only the last byte is.
+		// Only the last byte is a padding byte.
 		_, err := open(append(bytes.Repeat([]byte{'x'}, 31), byte(n)))
 		require.Equal(t, n == 1, err == nil, "last byte %d", n)
 	}
 }
 
-// TestTheFirstKeyThatHasSignedIsFinal has two keys that sign alike and encrypt
-// differently, which no master keys give by chance.
+// TestTheFirstKeyThatHasSignedIsFinal uses two keys that sign alike and encrypt
+// differently. Master keys never give such keys by chance.
 func TestTheFirstKeyThatHasSignedIsFinal(t *testing.T) {
 	var good, other fernet.Key
 	copy(good[:], "the signing half"+"one of the ciphers")
@@ -544,7 +543,7 @@ func TestTheFirstKeyThatHasSignedIsFinal(t *testing.T) {
 	for range 50 {
 		stored := envelope(encode(forge.token(0, []byte(`{"n":1}`))))
 		if _, cause := (forger{sign: other[:16], encrypt: other[16:]}).open(stored); !errors.Is(cause, encsession.ErrUndecryptable) {
-			continue // one in 256 has good padding by chance
+			continue // by chance, one in 256 has good padding under the other key
 		}
 		payload, _, key, err := encsession.SealerOf(encsession.NoExpiry, good, other).Authenticate(stored)
 		require.NoError(t, err)
@@ -589,9 +588,9 @@ func TestBadPaddingUnderTheCurrentKey(t *testing.T) {
 	require.Equal(t, 0, key, "of two equal keys the current one counts")
 }
 
-// FuzzOpenLikeFernet compares with fernet-go where that is right: for canonical
-// base64 of whole blocks whose padding is 1 to 16 bytes. Elsewhere it decodes
-// leniently, takes longer padding, and can panic.
+// FuzzOpenLikeFernet compares with fernet-go, as far as fernet-go is right: for
+// canonical base64 of whole blocks whose padding is 1 to 16 bytes. For other
+// input, fernet-go decodes leniently, takes longer padding, and can panic.
 func FuzzOpenLikeFernet(f *testing.F) {
 	forge := newForger(testIKM(0), sessionID)
 	key := fernet.Key(slices.Concat(forge.sign, forge.encrypt))
@@ -609,10 +608,10 @@ func FuzzOpenLikeFernet(f *testing.F) {
 	f.Fuzz(func(t *testing.T, version byte, sealed uint64, body []byte, kind byte, junk string, at, cut uint16) {
 		var token []byte
 		switch whole := body[:len(body)/16*16]; kind % 3 {
-		case 0: // padded well
+		case 0: // good padding
 			token = forge.token(sealed, body)
 			token = forge.signed(version, sealed, token[9:25], token[25:len(token)-32])
-		case 1: // padded as it comes
+		case 1: // padding by chance
 			token = forge.padded(sealed, whole)
 		case 2: // any ciphertext
 			token = forge.signed(version, sealed, make([]byte, 16), body)
@@ -663,8 +662,8 @@ func FuzzOpen(f *testing.F) {
 		require.False(t, err == nil && resealErr != nil)
 		require.Equal(t, before, stored)
 
-		// The same JSON in another layout takes the general parser and comes to
-		// the same end.
+		// In another layout the same JSON goes to the general parser, and the
+		// result is the same.
 		spaced := append([]byte(" "), stored...)
 		again, errAgain := sealer.Open(spaced)
 		require.Equal(t, err == nil, errAgain == nil, "%v / %v", err, errAgain)

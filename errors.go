@@ -5,38 +5,40 @@ import (
 	"fmt"
 )
 
-// The errors that callers test for with errors.Is. Every error of this package
-// that has one of these causes wraps it, and says which item it is about: an
-// argument by its index, a stored item by its position from the newest, which
-// is 0. None holds a key, a plaintext, a token or other stored text. Errors of
-// a store and of a KeySource are wrapped as they are.
+// The errors that callers test for with [errors.Is]. Every error of this
+// package that has one of these causes wraps it, and says which item it is
+// about: an argument by its index, a stored item by its position from the
+// newest, which is 0. None holds a key, a plaintext, a token or other stored
+// text. Errors of a store and of a KeySource are wrapped as they are.
 //
 // The first five say why a stored item is not readable. [Sealer.Open] returns
 // them. [EncryptedSession] leaves such items out of its reads and tells its
-// observers the reason, or returns it under [WithStrictReads].
+// observers the reason, or returns it under [WithStrictReads]. Over a store
+// that is not a [Rewriter], PopItem also returns it for an item that it cannot
+// get past.
 var (
 	// ErrExpired is the reason for an authentic item that is older than the
 	// TTL. WithStrictReads does not make it an error of a read.
 	ErrExpired = errors.New("item has expired")
 
 	// ErrFuture is the reason for an authentic item that was sealed more than
-	// 60 seconds ahead of this machine's clock.
+	// 60 seconds ahead of the clock of this machine.
 	ErrFuture = errors.New("item was sealed in the future")
 
 	// ErrUndecryptable is the reason for a well-formed envelope that no key
 	// opens: it was sealed under another key or for another session, or it was
-	// altered. A token with a good signature and bad padding is one too.
-	// Sealer.Reseal returns it; AddItems and SealPlaintext do if the keys do
-	// not fit the history; PopItem and RewriteItems do if plaintext lies below
-	// such an item; a SkippedError wraps it.
+	// altered. A token with a good signature and bad padding is undecryptable
+	// too. Sealer.Reseal returns it; AddItems and SealPlaintext do if the keys
+	// do not fit the history; PopItem and RewriteItems do if plaintext lies
+	// below such an item; a SkippedError wraps it.
 	ErrUndecryptable = errors.New("item is not authentic: another key, another session, or altered")
 
 	// ErrMalformed is the reason for stored bytes that cannot be an item under
 	// any key: not a JSON object, an envelope of another shape or version, or a
 	// token that is not canonical. It is also the reason for an authentic
 	// payload that is not a JSON object. Sealer.Reseal returns it; PopItem and
-	// RewriteItems do if plaintext lies below such an item; a SkippedError wraps
-	// it.
+	// RewriteItems do if plaintext lies below such an item; a SkippedError
+	// wraps it.
 	ErrMalformed = errors.New("item is malformed")
 
 	// ErrPlaintext is the reason for a stored item that is not an envelope,
@@ -58,20 +60,20 @@ var (
 	ErrKeyChanged = errors.New("current key has changed during the operation")
 
 	// ErrKeyDestroyed is returned by a KeySource for keys that were destroyed
-	// on purpose, and so by every call that asks it for keys. The session is
-	// erased for good; it is not under a wrong key.
+	// on purpose, and so by every call that needs them. The session is erased
+	// for good; it is not under a wrong key.
 	ErrKeyDestroyed = errors.New("key was destroyed")
 )
 
-// SkippedError is the error of an operation that has finished, and has passed
+// SkippedError is the error of an operation that has finished but has passed
 // over items that it could not judge. It counts them. It wraps
-// [ErrUndecryptable], [ErrMalformed] and [ErrPlaintext], each if its count is
-// not 0.
+// [ErrUndecryptable], [ErrMalformed] and [ErrPlaintext], each only if its count
+// is not 0.
 type SkippedError struct {
 	Undecryptable, Malformed, Plaintext int
 }
 
-// Error counts the items by the reason.
+// Error returns a text with the count for each reason.
 func (e *SkippedError) Error() string {
 	return fmt.Sprintf("finished, but could not judge all items: %d undecryptable, %d malformed, %d not encrypted; Audit shows which keys open the session", e.Undecryptable, e.Malformed, e.Plaintext)
 }

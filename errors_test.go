@@ -56,7 +56,8 @@ func TestAnOperationReturnsItsSkippedError(t *testing.T) {
 	require.Zero(t, changed)
 }
 
-// TestErrorsSayWhichFunctionTheyComeFrom also wants each name once.
+// TestErrorsSayWhichFunctionTheyComeFrom also requires each name to appear only
+// once.
 func TestErrorsSayWhichFunctionTheyComeFrom(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()

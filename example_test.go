@@ -21,8 +21,8 @@ const (
 	oldKey     = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="
 )
 
-// exampleLogger writes to the output of an example, without what differs in every
-// run. A program takes slog.Default().
+// exampleLogger writes to the output of an example, without the parts that
+// differ in every run. A program would use slog.Default().
 func exampleLogger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
@@ -42,8 +42,8 @@ func mustParse(s string) encsession.Key {
 	return key
 }
 
-// Wrap the store that you have. It holds ciphertext; the session returns what was
-// added.
+// Wrap the store that you have. It holds ciphertext, and the session returns
+// the items as they were added.
 func Example() {
 	os.Setenv("ENCSESSION_KEY", exampleKey) // as a secret manager does
 	// What follows is the sample of README.md.
@@ -70,8 +70,8 @@ func Example() {
 	// Output: [{"role":"user","content":"My passport is XZ4839201."}]
 }
 
-// cacheSession is a store that an application already has. Four methods and an ID
-// are all that it needs. The package sessiontest checks such a store.
+// cacheSession is a store that an application already has. It needs only four
+// methods and an ID. The package sessiontest checks such a store.
 type cacheSession struct {
 	id    string
 	items []encsession.Item
@@ -153,8 +153,7 @@ func ExampleEncryptedSession_AddItems() {
 	// Output: wrong key: true
 }
 
-// A pop removes the newest item, for example to let the user say the last thing
-// again.
+// A pop removes the newest item, for example so that a user can correct it.
 func ExampleEncryptedSession_PopItem() {
 	ctx := context.Background()
 	session, err := encsession.New(encsession.NewMemorySession("user-123"), mustParse(exampleKey),
@@ -177,13 +176,13 @@ func ExampleEncryptedSession_PopItem() {
 	// nothing is left: true <nil>
 }
 
-// Check the keys when the program starts, by the audit of a session of its own:
-// a server with a wrong key should not start.
+// Check the keys when the program starts, by an audit of a session that is kept
+// for this purpose. A server with a wrong key should not start.
 func Example_startup() {
 	ctx := context.Background()
 	store := encsession.NewMemorySession("startup-check") // of the same database as all others
 	logger := exampleLogger()
-	// What follows is the recipe of docs/operations.md.
+	// The recipe of docs/operations.md begins here.
 	check := func(keys encsession.Keyring) error {
 		logger.Info("session key", "fingerprint", keys.Current.Fingerprint()) // the same on every server
 		session, err := encsession.New(store, keys, encsession.WithTTL(encsession.NoExpiry),
@@ -203,7 +202,7 @@ func Example_startup() {
 		}
 		return nil
 	}
-	// This is its end.
+	// The recipe ends here.
 	key, newKey := mustParse(exampleKey), mustParse(oldKey)
 	fmt.Println("first start:", check(encsession.Keyring{Current: key}))
 	fmt.Println("next start:", check(encsession.Keyring{Current: key}))
@@ -262,8 +261,8 @@ func ExampleEncryptedSession_Rekey() {
 		return session
 	}
 
-	// 1. Every service learns the new key to read with. It still writes under the
-	// old one.
+	// 1. Every service learns the new key to read with. It still writes under
+	// the old one.
 	service := open(encsession.Keyring{Current: retiring, Older: []encsession.Key{next}})
 	if err := service.AddItems(ctx, message); err != nil {
 		log.Fatal(err)
@@ -273,7 +272,8 @@ func ExampleEncryptedSession_Rekey() {
 	if err := service.AddItems(ctx, message); err != nil {
 		log.Fatal(err)
 	}
-	// 3. Rekey seals under the new key what is still under the old one.
+	// 3. Rekey seals the items that are still under the old key under the new
+	// one.
 	changed, err := service.Rekey(ctx)
 	if err != nil {
 		log.Fatal(err)
@@ -299,8 +299,8 @@ func ExampleEncryptedSession_Rekey() {
 	// readable without the old key: 2 <nil>
 }
 
-// Keys that are looked up at run time: one for each tenant, which can be rotated
-// or destroyed while the program runs.
+// Keys that are looked up at run time: one for each tenant, which can be
+// rotated or destroyed while the program runs.
 func ExampleKeyFunc() {
 	ctx := context.Background()
 	keysOfTenants := map[string]encsession.Keyring{ // or a table, or a KMS
@@ -345,12 +345,13 @@ func ExampleEncryptedSession_SealPlaintext() {
 	}
 	items, err := migrating.GetItems(ctx, 0)
 	fmt.Printf("while migrating: %s %v\n", items, err)
-	// 2. SealPlaintext makes legitimate whatever is there: run it once for every
-	// session, while everybody who can write to the database is trusted.
+	// 2. After SealPlaintext everything in the session passes for authentic.
+	// Run it once for every session, while everybody who can write to the
+	// database is trusted.
 	sealed, err := migrating.SealPlaintext(ctx)
 	fmt.Println("sealed:", sealed, err)
 
-	// From now on nothing passes through that is not encrypted.
+	// From now on reads drop every item that is not encrypted.
 	migrated, err := encsession.New(store, mustParse(exampleKey),
 		encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(exampleLogger())))
 	if err != nil {
@@ -368,8 +369,8 @@ func ExampleEncryptedSession_SealPlaintext() {
 	// afterwards: [{"role":"user","content":"from before"}] <nil>
 }
 
-// Everything that one person said is erased, expired items included. An error
-// means that there may be more.
+// Everything that one person said is erased, expired items included. If there
+// is an error, some of it may be left.
 func ExampleEncryptedSession_DeleteItems() {
 	ctx := context.Background()
 	session, err := encsession.New(encsession.NewMemorySession("group-7"), mustParse(exampleKey),
@@ -404,7 +405,7 @@ func ExampleEncryptedSession_DeleteItems() {
 	// [{"role":"user","name":"bob","content":"Hello"}] <nil>
 }
 
-// Purge deletes what the TTL only hides.
+// Purge deletes the items that the TTL only hides.
 func ExampleEncryptedSession_Purge() {
 	ctx := context.Background()
 	session, err := encsession.New(encsession.NewMemorySession("user-123"), mustParse(exampleKey),
@@ -420,8 +421,8 @@ func ExampleEncryptedSession_Purge() {
 	// Output: 0 <nil>
 }
 
-// An alert for a wrong key: right after a deployment, everything that was readable
-// before is undecryptable.
+// An alert for a wrong key: right after a deployment, everything that was
+// readable before is undecryptable.
 func ExampleEncryptedSession_Audit() {
 	ctx := context.Background()
 	store := encsession.NewMemorySession("user-123") // a session that the last deployment wrote to
@@ -475,8 +476,8 @@ func ExampleLogDrops() {
 	// 0 items <nil>
 }
 
-// An observer of your own, beside LogDrops, can count what a metrics library
-// shows.
+// An observer of your own, beside LogDrops, can feed a metrics library with
+// counts.
 func ExampleWithObserver() {
 	ctx := context.Background()
 	calls, undecryptable := map[encsession.Op]int{}, 0
@@ -513,7 +514,8 @@ func ExampleWithStrictReads() {
 		log.Fatal(err)
 	}
 
-	// Strict reads still leave out expired items. The observer is told of those.
+	// Strict reads still leave out expired items, and tell the observer about
+	// them.
 	wrong, err := encsession.New(store, mustParse(oldKey), encsession.WithStrictReads(),
 		encsession.WithTTL(24*time.Hour), encsession.WithObserver(encsession.LogDrops(exampleLogger())))
 	if err != nil {
@@ -548,8 +550,8 @@ func ExampleTyped() {
 	// Output: assistant said Hi!
 }
 
-// A popped item that the type of the view cannot hold is not lost. The error is
-// safe to log, the item is not.
+// If the type of the view cannot hold a popped item, the item is not lost. The
+// error is safe to log; the item is not.
 func ExampleDecodeError_Item() {
 	type message struct {
 		Content string `json:"content"`
@@ -578,8 +580,8 @@ func ExampleDecodeError_Item() {
 	// [{"content":["a","list"]}] <nil>
 }
 
-// A Sealer encrypts items that are not stored in a Session. It returns the reason
-// instead of dropping an item, so there is no observer.
+// A Sealer encrypts items that are not stored in a Session. It drops no item
+// but returns the reason, so it has no observer.
 func ExampleSealer() {
 	keys := encsession.Keyring{Current: mustParse(exampleKey)}
 	sealer, err := encsession.NewSealer("user-123", keys, 24*time.Hour)
@@ -604,7 +606,7 @@ func ExampleSealer() {
 	// opens in another session: false
 }
 
-// A key with anything too much or too little is an error that says so.
+// If a key has a character too many or too few, the error says so.
 func ExampleParseKey() {
 	_, err := encsession.ParseKey(`"` + exampleKey + `"`)
 	fmt.Println(err)
@@ -619,7 +621,8 @@ func ExampleParseKey() {
 func ExampleParsePythonKey() {
 	key, err := encsession.ParsePythonKey("correct-horse-battery-staple-3141592653589793")
 	fmt.Println(key.Fingerprint(), err)
-	// Versions of Python read some strings as different keys. Those are refused.
+	// Different versions of Python read some strings as different keys.
+	// ParsePythonKey refuses these.
 	_, err = encsession.ParsePythonKey(strings.TrimSuffix(exampleKey, "="))
 	fmt.Println(errors.Is(err, encsession.ErrAmbiguousKey))
 	// Output:

@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// guardItems is how many of the newest items the guard looks at, at most.
+// guardItems is the number of newest items that the guard looks at, at most.
 const guardItems = 16
 
-// guard returns an error if the keys do not fit the history, so that a writer
-// with a wrong key does not split it, and a forgotten WithPlaintext does not
-// hide it. A passed look is remembered with the keys; a refusal is not.
+// guard returns an error if the keys do not fit the history. So a writer with a
+// wrong key does not split a history, and a forgotten WithPlaintext does not
+// hide one. The guard remembers with the keys that they fit. It does not
+// remember a refusal.
 func (s *EncryptedSession) guard(ctx context.Context, keys *keyset) error {
 	if s.unreadableHistory || keys.fits.Load() {
 		return nil
@@ -40,7 +41,7 @@ func (s *EncryptedSession) guard(ctx context.Context, keys *keyset) error {
 	return nil
 }
 
-// fit judges the keys by the newest items, of which the current key opens none.
+// fit judges the keys by the newest items. The current key opens none of these.
 func (s *EncryptedSession) fit(keys *keyset, stored []Item) error {
 	now := unixTime(time.Now())
 	decided, authentic, plaintext := false, false, false

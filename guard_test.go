@@ -27,9 +27,10 @@ func guardStore(t testing.TB, word string) *faultyStore {
 	return store
 }
 
-// guarded is what the design says of the first AddItems over a history of these
-// kinds of items: whether it is refused, and how often it looks at the store
-// before. ring has the keys 0 and 1, and the TTL is 600 s or none.
+// guarded returns the result of the first AddItems over a history of these
+// kinds of items, by the design: how often it looks at the store, and its
+// refusal, if any. The keyring has the keys 0 and 1, and the TTL is 600 s or
+// none.
 func guarded(word string, noExpiry, plaintext, unreadable bool) (looks int64, refusal error) {
 	newest := word[max(0, len(word)-16):]
 	switch {
@@ -58,12 +59,12 @@ func guarded(word string, noExpiry, plaintext, unreadable bool) (looks int64, re
 	return 2, nil
 }
 
-// readShows says whether a read of all items has seen one that the current key
-// opens, or none at all.
+// readShows reports whether a read of all items proves the keys: the current
+// key opens an item, or there are no items.
 func readShows(word string) bool { return word == "" || strings.ContainsAny(word, "oOfn") }
 
-// namedHistories are written down by hand: what the guard says of each without
-// WithPlaintext and with it, at a TTL of 600 s.
+// namedHistories are written by hand, with the refusal of the guard for each:
+// without WithPlaintext and with it, at a TTL of 600 s.
 var namedHistories = []struct {
 	name, word       string
 	without, with    error
@@ -118,8 +119,8 @@ func TestTheGuardOverNamedHistories(t *testing.T) {
 	})
 }
 
-// TestTheGuardByTheDesign compares the guard with guarded over many histories
-// and in all circumstances.
+// TestTheGuardByTheDesign compares the guard with guarded, over many histories
+// and with all combinations of options.
 func TestTheGuardByTheDesign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		histories := words("oOaAuUFpm", 2)
@@ -172,13 +173,13 @@ func TestTheGuardByTheDesign(t *testing.T) {
 				if refusal != nil {
 					require.ErrorIs(t, err, refusal, how)
 					require.Equal(t, before, contents(t, store), how)
-					// A refusal is not remembered.
+					// The guard does not remember a refusal.
 					require.ErrorIs(t, session.AddItems(t.Context(), message("new")), refusal, how)
 					require.Equal(t, 2*looks, store.gets.Load(), how)
 					continue
 				}
 				require.NoError(t, err, how)
-				// A pass is.
+				// It remembers that the keys fit.
 				require.NoError(t, session.AddItems(t.Context(), message("new")), how)
 				require.Equal(t, looks, store.gets.Load(), how)
 				for range 2 {
@@ -191,8 +192,8 @@ func TestTheGuardByTheDesign(t *testing.T) {
 	})
 }
 
-// TestARefusalLooksAfreshEachTime has the history mended between two calls, and
-// the keys.
+// TestARefusalLooksAfreshEachTime repairs the history, and then the keys,
+// between two calls.
 func TestARefusalLooksAfreshEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := guardStore(t, "u")
@@ -210,8 +211,8 @@ func TestARefusalLooksAfreshEachTime(t *testing.T) {
 	})
 }
 
-// TestEveryReadSatisfiesTheGuard has reads and operations of a handle see an
-// item that the current key opens, readable or not.
+// TestEveryReadSatisfiesTheGuard uses reads and operations of a handle. Each
+// sees an item that the current key opens, readable or not.
 func TestEveryReadSatisfiesTheGuard(t *testing.T) {
 	reads := map[string]func(*encsession.EncryptedSession, context.Context) error{
 		"GetItems": func(s *encsession.EncryptedSession, ctx context.Context) error {
@@ -230,7 +231,7 @@ func TestEveryReadSatisfiesTheGuard(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			for _, word := range []string{"oo", "OoO", "AO", ""} {
 				if word == "" && name != "GetItems" && name != "PopItem" {
-					continue // of an empty session only a read tells
+					continue // only a read can tell that a session is empty
 				}
 				store := guardStore(t, word)
 				session := newSession(t, store, rotated(t))
@@ -252,8 +253,8 @@ func TestEveryReadSatisfiesTheGuard(t *testing.T) {
 	}
 }
 
-// TestTheGuardIsForEachHandleAndKeyring has a new key after a pass, and another
-// handle on the same store.
+// TestTheGuardIsForEachHandleAndKeyring uses a new key after a pass, and
+// another handle on the same store.
 func TestTheGuardIsForEachHandleAndKeyring(t *testing.T) {
 	store := newFaultyStore()
 	ring := encsession.Keyring{Current: testKey(t, 0)}
@@ -322,7 +323,7 @@ func TestTheGuardFailsWithTheStore(t *testing.T) {
 	}
 }
 
-// TestUsersWhoMayOnlyInsert cannot look at all.
+// TestUsersWhoMayOnlyInsert uses a store that refuses to be read.
 func TestUsersWhoMayOnlyInsert(t *testing.T) {
 	store := newFaultyStore()
 	store.get = func(int) error { return errBroken }
@@ -330,7 +331,7 @@ func TestUsersWhoMayOnlyInsert(t *testing.T) {
 	require.NoError(t, newSession(t, store, testKey(t, 0), encsession.WithUnreadableHistory()).AddItems(t.Context(), message("a")))
 }
 
-// TestTheGuardOfManyGoroutines has one handle used by many at first.
+// TestTheGuardOfManyGoroutines starts with many goroutines on one new handle.
 func TestTheGuardOfManyGoroutines(t *testing.T) {
 	store := newFaultyStore()
 	require.NoError(t, newSession(t, store.MemorySession, testKey(t, 9)).AddItems(t.Context(), message("theirs")))
@@ -354,8 +355,8 @@ func TestTheGuardOfManyGoroutines(t *testing.T) {
 	require.Len(t, contents(t, store), 1)
 }
 
-// TestSealPlaintextRefusesAWrongKey walks over all of the session, however old
-// its items are and however many.
+// TestSealPlaintextRefusesAWrongKey shows that SealPlaintext looks at all items
+// of the session, however old and however many they are.
 func TestSealPlaintextRefusesAWrongKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for word, want := range map[string]error{

@@ -27,8 +27,8 @@ import (
 
 const sessionID = "user-123"
 
-// masterKeys are Fernet keys that the tests share; their secrets are
-// testIKM(0), testIKM(1) and so on.
+// testKey returns the n-th of the Fernet keys that the tests share. Its secret
+// is testIKM(n).
 func testKey(t testing.TB, n byte) encsession.Key {
 	t.Helper()
 	key, err := encsession.NewKey(testIKM(n))
@@ -38,7 +38,7 @@ func testKey(t testing.TB, n byte) encsession.Key {
 
 func testIKM(n byte) []byte { return bytes.Repeat([]byte{'K', n}, 16) }
 
-// items returns n different items, and message one.
+// messages returns n different items. message returns one.
 func messages(n int) []encsession.Item {
 	items := make([]encsession.Item, n)
 	for i := range items {
@@ -66,8 +66,8 @@ func texts(items []encsession.Item) []string {
 // fourMethods hides that a store is a Rewriter.
 type fourMethods struct{ encsession.Session }
 
-// faultyStore is a store with hooks that run before each method; an error of a
-// hook is the error of the method.
+// faultyStore is a store with hooks that run before each method. If a hook
+// returns an error, the method returns it.
 type faultyStore struct {
 	*encsession.MemorySession
 	get     func(limit int) error
@@ -132,8 +132,8 @@ func (s *faultyStore) RewriteItems(ctx context.Context, first int, edit func([]e
 	return s.MemorySession.RewriteItems(ctx, first, edit)
 }
 
-// rawStore holds any bytes at all, as a database does that somebody else has
-// written to.
+// rawStore can hold any bytes, like a database that somebody else has written
+// to.
 type rawStore struct {
 	*encsession.MemorySession
 	items []encsession.Item
@@ -151,7 +151,7 @@ func (s *rawStore) GetItems(_ context.Context, limit int) ([]encsession.Item, er
 	return out, nil
 }
 
-// RewriteItems hands out all items as one batch.
+// RewriteItems gives all items to edit in one batch.
 func (s *rawStore) RewriteItems(ctx context.Context, _ int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
 	stored, err := s.GetItems(ctx, 0)
 	if err != nil || len(stored) == 0 {
@@ -211,7 +211,8 @@ func (l *dropLog) option() encsession.Option {
 	return encsession.WithObserver(func(_ context.Context, e encsession.Event) { l.drops = append(l.drops, e.Drops...) })
 }
 
-// requireDrops wants one drop for each cause, in this order, and forgets them.
+// requireDrops requires one drop for each cause, in this order, and then
+// forgets the drops.
 func (l *dropLog) requireDrops(t testing.TB, causes ...error) {
 	t.Helper()
 	require.Len(t, l.drops, len(causes))
@@ -221,8 +222,8 @@ func (l *dropLog) requireDrops(t testing.TB, causes ...error) {
 	l.drops = nil
 }
 
-// The rest forges tokens without fernet-go and without the package under test,
-// from the Fernet spec and RFC 5869.
+// The code below forges tokens without fernet-go and without the package under
+// test. It follows the Fernet specification and RFC 5869.
 
 type forger struct{ sign, encrypt []byte }
 
@@ -234,8 +235,8 @@ func newForger(ikm []byte, id string) forger {
 	return forger{sign: key[:16], encrypt: key[16:]}
 }
 
-// signed returns a token of a version, a time, an IV and any ciphertext, under
-// a right signature.
+// signed returns a token of any version, time, IV and ciphertext, with a good
+// signature.
 func (f forger) signed(version byte, sealed uint64, iv, ciphertext []byte) []byte {
 	token := append([]byte{version}, binary.BigEndian.AppendUint64(nil, sealed)...)
 	token = append(append(token, iv...), ciphertext...)
@@ -244,7 +245,7 @@ func (f forger) signed(version byte, sealed uint64, iv, ciphertext []byte) []byt
 	return mac.Sum(token)
 }
 
-// padded returns a token whose plaintext is as given, padding included.
+// padded returns a token of this plaintext, which includes the padding.
 func (f forger) padded(sealed uint64, padded []byte) []byte {
 	iv := make([]byte, aes.BlockSize)
 	rand.Read(iv)
@@ -257,7 +258,7 @@ func (f forger) padded(sealed uint64, padded []byte) []byte {
 	return f.signed(0x80, sealed, iv, ciphertext)
 }
 
-// token returns the token of a payload as Fernet pads it.
+// token returns the token of a payload, padded as in Fernet.
 func (f forger) token(sealed uint64, payload []byte) []byte {
 	n := aes.BlockSize - len(payload)%aes.BlockSize
 	return f.padded(sealed, append(bytes.Clone(payload), bytes.Repeat([]byte{byte(n)}, n)...))
@@ -267,9 +268,9 @@ func (f forger) envelope(sealed uint64, payload string) encsession.Item {
 	return envelope(encode(f.token(sealed, []byte(payload))))
 }
 
-// open says of a stored item what it holds and why it cannot be read, whatever
-// its age: both where it is authentic but not a JSON object. It knows no
-// shortcuts.
+// open returns the payload of a stored item, or the reason why it cannot be
+// read, whatever its age. If the item is authentic but not a JSON object, it
+// returns both. It takes no shortcuts.
 func (f forger) open(stored []byte) (payload []byte, cause error) {
 	var members map[string]json.RawMessage
 	if !utf8.Valid(stored) || json.Unmarshal(stored, &members) != nil || members == nil {
@@ -317,7 +318,7 @@ func envelope(token string) encsession.Item {
 	return encsession.Item(`{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"` + token + `"}`)
 }
 
-// vectors is testdata/python-v1.json.
+// vectors is the content of testdata/python-v1.json.
 type vectors struct {
 	Envelopes []vector
 	TTL       []struct {

@@ -34,9 +34,8 @@ func spellings(secret []byte) []string {
 	}
 }
 
-// holders returns a value in everything that may hold it when it is printed.
-// fmt calls methods of what stands in an exported field, and not in an
-// unexported one.
+// holders returns values of many types that hold value. When fmt prints one, it
+// calls the methods of an exported field, but not those of an unexported one.
 func holders[T any](value T) map[string]any {
 	type fields struct {
 		hidden T
@@ -97,8 +96,8 @@ func holders[T any](value T) map[string]any {
 	return held
 }
 
-// requireHidden prints a value in every way, held by everything that may hold
-// it, and wants none of the secrets.
+// requireHidden prints a value in every way, in every holder, and requires that
+// none of the secrets appears.
 func requireHidden[T any](t *testing.T, value T, secrets ...string) {
 	t.Helper()
 	var all []string
@@ -123,7 +122,7 @@ func requireHidden[T any](t *testing.T, value T, secrets ...string) {
 		}
 		check(where, "Sprint", fmt.Sprint(held, held))
 		check(where, "Sprintln", fmt.Sprintln(held))
-		encoded, err := json.Marshal(held) // an error is as good, and must be silent too
+		encoded, err := json.Marshal(held) // an error will do too, but must not show the secret either
 		check(where, "JSON", fmt.Sprint(string(encoded), err))
 		var log bytes.Buffer
 		for _, handler := range []slog.Handler{slog.NewJSONHandler(&log, nil), slog.NewTextHandler(&log, nil)} {
@@ -133,7 +132,7 @@ func requireHidden[T any](t *testing.T, value T, secrets ...string) {
 	}
 }
 
-// structSource is a KeySource whose fields anybody could print.
+// structSource is a KeySource with fields that fmt could print.
 type structSource struct {
 	Secret []byte
 	ring   encsession.Keyring
@@ -141,9 +140,9 @@ type structSource struct {
 
 func (s *structSource) Keys(context.Context, string) (encsession.Keyring, error) { return s.ring, nil }
 
-// TestNothingPrintsAKeyOrAnItem goes over everything that carries a key, an
-// item, or an error that may quote one. MemorySession is exempt: it is a store,
-// and a store holds what it is given.
+// TestNothingPrintsAKeyOrAnItem covers everything that carries a key, an item,
+// or an error that may quote one. MemorySession is exempt: a store shows its
+// items.
 func TestNothingPrintsAKeyOrAnItem(t *testing.T) {
 	const ikm, rawIKM, content = "TheMasterSecretOf32PrintableByte", "AnotherMasterSecretWhichIsRaw", "TheTextThatNobodyMaySee"
 	secrets := []string{ikm, rawIKM, content}
@@ -216,8 +215,8 @@ func TestNothingPrintsAKeyOrAnItem(t *testing.T) {
 	require.NotContains(t, fmt.Sprint(json.Unmarshal([]byte(`"x"`), &key)), ikm)
 }
 
-// TestSpellings shows that the test above would find a key: each way of leaking
-// is among the spellings.
+// TestSpellings shows that the test above would find a key. spellings covers
+// each way in which one could leak.
 func TestSpellings(t *testing.T) {
 	secret := []byte("TheMasterSecretOf32PrintableByte")
 	array, verb := [32]byte(secret), "%s" // a variable, for vet

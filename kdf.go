@@ -21,26 +21,26 @@ import (
 	"golang.org/x/crypto/hkdf"
 )
 
-// keySize is the number of bytes in a Fernet key, and so in what HKDF derives.
+// keySize is the number of bytes in a Fernet key, and so in every derived key.
 const keySize = len(fernet.Key{})
 
 // The info of HKDF (RFC 5869, section 2.3). hkdfInfo is the constant of
-// EncryptedSession in the OpenAI Agents SDK for Python, where key ID hkdf-v1
-// stands for it.
+// EncryptedSession in the OpenAI Agents SDK for Python. The key ID hkdf-v1 in
+// an envelope stands for it.
 const (
 	hkdfInfo        = "agents.session-store.hkdf.v1"
 	fingerprintInfo = "encsession.key-fingerprint.v1"
 )
 
 // Key is one master key, from which the key of every session is derived.
-// [ParseKey], [ParsePythonKey] and [NewKey] make one; the zero Key is refused
-// wherever a Key is wanted. A Key never shows its secret, however it is
+// [ParseKey], [ParsePythonKey] and [NewKey] make one. Everything that takes a
+// Key refuses the zero Key. A Key never shows its secret, however it is
 // printed, logged or encoded. It is immutable and safe for concurrent use.
 //
 // A Key is a [KeySource] that always gives itself.
 type Key struct {
 	secret hidden[[]byte]
-	raw    bool // whether secret is a string as it stands, which may be a weak one
+	raw    bool // whether secret is the text given to ParsePythonKey, which may be weak
 }
 
 // String returns a placeholder.
@@ -49,13 +49,15 @@ func (Key) String() string { return "encsession.Key(hidden)" }
 // GoString returns a placeholder.
 func (Key) GoString() string { return "encsession.Key(hidden)" }
 
-// Fingerprint tells keys apart, in logs and between machines: 16 hexadecimal
-// digits, which are HKDF-SHA256 (RFC 5869) of the key without a salt, with the
-// info encsession.key-fingerprint.v1. It may stand in logs, errors and audit
-// lines, but is not meant for metric attributes.
+// Fingerprint returns 16 hexadecimal digits that tell keys apart, in logs and
+// between machines. They are 8 bytes of HKDF-SHA256 (RFC 5869) of the key,
+// without a salt and with the info encsession.key-fingerprint.v1. A fingerprint
+// may stand in logs, errors and audit lines, but is not meant for metric
+// attributes.
 //
-// The fingerprint of a raw secret of ParsePythonKey would help to guess a weak
-// one, so that of every raw secret is "raw". The zero Key has the empty string.
+// Every raw secret of [ParsePythonKey] has the fingerprint "raw", since a real
+// one would help to guess a weak secret. The fingerprint of the zero Key is the
+// empty string.
 func (k Key) Fingerprint() string {
 	switch {
 	case k.secret == nil:
@@ -80,11 +82,12 @@ func (k Key) Keys(context.Context, string) (Keyring, error) { return Keyring{Cur
 // Keyring is the set of keys that a session works with. It is a [KeySource]
 // that always gives itself.
 type Keyring struct {
-	// Current is the key that items are sealed under.
+	// Current is the key that seals new items.
 	Current Key
 
-	// Older keys are only read with. They are for keys that are being retired,
-	// not for keys that others may know: whoever holds one can forge items.
+	// Older keys open items and never seal any. They are for keys that are
+	// being retired, not for keys that others may know: whoever holds one can
+	// forge items.
 	Older []Key
 }
 
@@ -116,15 +119,15 @@ func (k Key) equal(other Key) bool {
 // KeySource looks up the keys of sessions at run time, from a KMS or a table of
 // tenants for example. [New] takes one; [Key] and [Keyring] are KeySources too.
 type KeySource interface {
-	// Keys returns the keys for a session. It is asked once per call that needs
-	// keys, from the goroutine of the call, and by Rekey, SealPlaintext, Purge,
-	// DeleteItems and RewriteItems again before each batch. It must be safe for
-	// concurrent use and should end with the context. Caching is its business.
-	// It must not change the keyring after returning it.
+	// Keys returns the keys for a session. Every call that needs keys calls it
+	// once, in the goroutine of the call. Rekey, SealPlaintext, Purge,
+	// DeleteItems and RewriteItems call it again before each batch. It must be
+	// safe for concurrent use and should end with the context. Caching, if any,
+	// is its own affair. It must not change the keyring after returning it.
 	//
-	// Its error becomes the error of the call, which then changes nothing. It
-	// returns an error that wraps ErrKeyDestroyed if the keys of the session
-	// were destroyed on purpose.
+	// Its error becomes the error of the call, which then changes nothing more.
+	// If the keys of the session were destroyed on purpose, it returns an error
+	// that wraps [ErrKeyDestroyed].
 	Keys(ctx context.Context, sessionID string) (Keyring, error)
 }
 
@@ -140,15 +143,16 @@ func (f KeyFunc) Keys(ctx context.Context, sessionID string) (Keyring, error) {
 }
 
 // GenerateKey returns a new random master key, written as a Fernet key: 44
-// characters that ParseKey reads, and Python too. Put it into a secret manager.
+// characters that [ParseKey] reads, and Python too. Put it into a secret
+// manager.
 func GenerateKey() string {
 	key := make([]byte, keySize)
 	rand.Read(key) // never fails
 	return base64.URLEncoding.EncodeToString(key)
 }
 
-// NewKey returns the master key of 32 bytes, as a key management service
-// returns them. It refuses 32 equal bytes, which are no random key. It keeps no
+// NewKey makes a master key of 32 random bytes, such as a key management
+// service returns. It refuses 32 equal bytes, which are not random. It keeps no
 // reference to secret.
 func NewKey(secret []byte) (Key, error) {
 	key, err := newKey(secret)
@@ -165,20 +169,20 @@ func newKey(secret []byte) (Key, error) {
 	return Key{secret: hide(bytes.Clone(secret))}, nil
 }
 
-// ParseKey returns the master key that a Fernet key such as GenerateKey returns
-// stands for: 44 characters of base64 that end in "=". Either alphabet of
-// base64 will do, so the output of openssl rand -base64 32 is a key too. ASCII
-// white space around the key is ignored, since files end in a newline.
+// ParseKey reads a master key that is written as a Fernet key, as [GenerateKey]
+// returns it: 44 characters of base64 that end in "=". It takes either alphabet
+// of base64, so the output of openssl rand -base64 32 is a key too. It ignores
+// ASCII white space around the key, since files end in a newline.
 //
-// Everything else is an error that says why, and never shows the key.
+// Any other string is an error. The error says why, and never shows the key.
 // [ParsePythonKey] reads other strings as the Python SDK does.
 func ParseKey(s string) (Key, error) {
 	key, err := parseKey(strings.Trim(s, " \t\n\v\f\r"))
 	return key, wrap("ParseKey", err)
 }
 
-// placeholder matches a variable that nobody has filled in. No key looks like
-// it, so an error may name it.
+// placeholder matches a shell variable that nobody has replaced by its value.
+// No key looks like it, so an error may name it.
 var placeholder = regexp.MustCompile(`^\$\{[A-Z][A-Z0-9_]*\}$`)
 
 func parseKey(s string) (Key, error) {
@@ -214,16 +218,17 @@ func parseKey(s string) (Key, error) {
 // service shares the sessions and its key is not a Fernet key; otherwise use
 // [ParseKey].
 //
-// As in Python, nearly every string is a key: one that lost a character on its
-// way is another key, and so is "changeme". Like Python it decodes leniently
-// and trims nothing. A Fernet key read from a file may keep its newline, which
-// decoding skips; a raw secret keeps it too, and is another secret than
-// without. HKDF does not harden a password, so a raw secret must be as hard to
-// guess as a key. 64 hexadecimal digits are a raw secret of 64 bytes.
+// As in Python, nearly every string is a key. A key that lost a character on
+// its way is another key, and "changeme" is a key too. Like Python,
+// ParsePythonKey decodes leniently and trims nothing. If a key from a file ends
+// in a newline, a Fernet key stays the same, since decoding skips the newline.
+// A raw secret becomes another secret. HKDF does not harden a password, so a
+// raw secret must be as hard to guess as a key. 64 hexadecimal digits are a raw
+// secret of 64 bytes.
 //
-// Versions of Python differ in how they read a Fernet key without its "=", and
-// one with text behind it. Such a string is an [ErrAmbiguousKey]. An empty
-// string, and one that is not UTF-8, are errors too.
+// Versions of Python differ in how they read a Fernet key without its "=", or
+// with text behind it. Such a string is an [ErrAmbiguousKey]. An empty string,
+// and one that is not UTF-8, are errors too.
 func ParsePythonKey(s string) (Key, error) {
 	key, err := parsePythonKey(s)
 	return key, wrap("ParsePythonKey", err)
@@ -246,7 +251,8 @@ func parsePythonKey(s string) (Key, error) {
 }
 
 // base64Digits is the alphabet of URL-safe base64 (RFC 4648, section 5), and
-// urlAlphabet replaces the two digits in which the other alphabet differs.
+// urlAlphabet translates from the standard alphabet, which differs in two
+// digits.
 const base64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")
@@ -254,14 +260,14 @@ var urlAlphabet = strings.NewReplacer("+", "-", "/", "_")
 // decodePythonKey returns the 32 bytes that Python's base64.urlsafe_b64decode
 // gives for s, or nil if it gives anything else. That decoder takes both
 // alphabets of base64 and skips all other ASCII. Its versions differ in the
-// meaning of padding: the first stops where padding completes a group of four
-// characters, later ones want padding at the very end, the latest ignore it. In
-// all of them, 32 bytes come from 43 characters.
+// meaning of padding. The oldest stop once padding completes a group of four
+// characters. Later ones want padding at the very end, and the latest ignore
+// it. In all of them, 32 bytes come from 43 characters.
 func decodePythonKey(s string) ([]byte, error) {
 	const wanted = 43
-	var digits strings.Builder // the characters that stand for six bits each, in the URL-safe alphabet
-	padding := 0               // how many "=" have come since the last of them
-	stopped := -1              // the number of digits where the first generation stops, once it has
+	var digits strings.Builder // the characters of the alphabet, each of six bits
+	padding := 0               // how many "=" have followed the last digit
+	stopped := -1              // the number of digits at which the oldest versions stop; -1 before that
 	for _, c := range []byte(urlAlphabet.Replace(s)) {
 		switch {
 		case c >= utf8.RuneSelf:
@@ -278,10 +284,10 @@ func decodePythonKey(s string) ([]byte, error) {
 		}
 	}
 
-	exact := digits.Len() == wanted // what 3.15 and later want
-	first := stopped == wanted      // what versions before 3.13.13 and 3.14.4 want
-	// The versions between want 43 digits with padding behind them: if the
-	// others agree, they do too.
+	exact := digits.Len() == wanted // whether 3.15 and later read 32 bytes
+	first := stopped == wanted      // whether versions before 3.13.13 and 3.14.4 do
+	// The versions between them want 43 digits with padding at the end. If the
+	// others agree, these agree too.
 	if exact != first {
 		advice := "keep the 44 characters of the Fernet key and nothing behind or inside them"
 		if exact && padding == 0 {

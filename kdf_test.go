@@ -21,8 +21,9 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// requireIKM proves which secret a Key stands for: the test derives from it by
-// itself and opens what the Key seals.
+// requireIKM requires a Key to have this secret. The test derives a session's
+// key from the secret by itself, and seals an item under it. The Key must open
+// that item.
 func requireIKM(t *testing.T, ikm []byte, key encsession.Key) {
 	t.Helper()
 	sealer, err := encsession.NewSealer(sessionID, ringOf(key), encsession.NoExpiry)
@@ -32,8 +33,8 @@ func requireIKM(t *testing.T, ikm []byte, key encsession.Key) {
 	require.Equal(t, `{"a":1}`, string(opened))
 }
 
-// goodKey is a Fernet key, that of the Fernet project's vectors, and plainKey
-// the same in the other alphabet of base64.
+// goodKey is the Fernet key of the Fernet project's vectors. plainKey is the
+// same key in the standard alphabet of base64.
 const (
 	goodKey  = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
 	plainKey = "cw/0x689RpI+jtRR7oE8h/eQsKImvJapLeSbXpwF4e4="
@@ -57,16 +58,16 @@ func TestParseKeyTakesAFernetKey(t *testing.T) {
 		})
 	}
 
-	// A key of one alphabet alone, or of neither's special characters, is a
-	// key.
+	// A key may have the special characters of one alphabet, of the other, or
+	// of neither.
 	for _, s := range []string{"+///", "-___", "0000"} {
 		_, err := encsession.ParseKey(s + goodKey[4:8] + strings.Repeat("A", 35) + "=")
 		require.NoError(t, err)
 	}
 }
 
-// badKeys are strings that people give for keys, each with a part of the reason
-// and a part of the advice in the error.
+// badKeys are strings that people might take for keys. The error for each has
+// this part of the reason and this part of the advice.
 var badKeys = map[string]struct{ key, reason, advice string }{
 	"empty":       {"", "is empty", "GenerateKey"},
 	"white space": {" \t\r\n", "is empty", "GenerateKey"},
@@ -159,10 +160,10 @@ func TestParseKeyRefusesEverythingElse(t *testing.T) {
 	}
 }
 
-// placeholder matches the only keys that an error may name.
+// placeholder matches the only keys that an error may show.
 var placeholder = regexp.MustCompile(`^\$\{[A-Z][A-Z0-9_]*\}$`)
 
-// requireParts wants no part of a key in an error.
+// requireParts requires that an error shows no part of a key.
 func requireParts(t *testing.T, s string, err error) {
 	t.Helper()
 	s = strings.Trim(s, asciiSpace)
@@ -214,7 +215,7 @@ func TestParseKeyNoticesALostOrAddedCharacter(t *testing.T) {
 // asciiSpace is the white space that ParseKey ignores, and Python too.
 const asciiSpace = " \t\n\v\f\r"
 
-// plainFernetKey is ParseKey as plain as can be.
+// plainFernetKey is a plain form of ParseKey.
 func plainFernetKey(s string) ([]byte, bool) {
 	s = strings.Trim(s, asciiSpace)
 	for _, encoding := range []*base64.Encoding{base64.URLEncoding, base64.StdEncoding} {
@@ -227,8 +228,7 @@ func plainFernetKey(s string) ([]byte, bool) {
 }
 
 func FuzzParseKey(f *testing.F) {
-	// The errors of the table above, without their numbers, are all that there
-	// are.
+	// Apart from their numbers, the table above has all errors that there are.
 	number := regexp.MustCompile(`\d+`)
 	texts := map[string]bool{}
 	for _, tt := range badKeys {
@@ -312,9 +312,9 @@ func TestParsePythonKeyAmbiguous(t *testing.T) {
 	}
 }
 
-// pythonDecode is base64.urlsafe_b64decode as its three generations do it: a
-// loop over the characters with the position in a group of four and the padding
-// so far. It returns nil if Python raises an error.
+// pythonDecode is base64.urlsafe_b64decode in its three generations: a loop
+// over the characters, with the position in a group of four and the padding so
+// far. It returns nil if Python raises an error.
 func pythonDecode(s string, generation byte) []byte {
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	if strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) {
@@ -359,8 +359,8 @@ func pythonDecode(s string, generation byte) []byte {
 	return out
 }
 
-// pythonKey is what Python takes from a string, and false if its generations
-// disagree.
+// pythonKey returns the secret that Python takes from a string. It reports
+// false if the generations disagree.
 func pythonKey(s string) ([]byte, bool) {
 	read := func(generation byte) string {
 		if decoded := pythonDecode(s, generation); len(decoded) == 32 {
@@ -527,8 +527,8 @@ func TestANilKeySourceIsAnError(t *testing.T) {
 	}
 }
 
-// TestFIPS runs itself again in a process in which everything that FIPS 140-3
-// does not allow panics or is an error.
+// TestFIPS runs itself again in another process. In that process, everything
+// that FIPS 140-3 does not allow panics or returns an error.
 func TestFIPS(t *testing.T) {
 	if !fips140.Enforced() {
 		program, err := os.Executable()

@@ -7,11 +7,12 @@ import (
 	"sync/atomic"
 )
 
-// keyset is a keyring with what belongs to it in one handle.
+// keyset is a keyring, with the derived keys and the state that one handle
+// keeps for it.
 type keyset struct {
 	ring   Keyring
 	sealer Sealer
-	fits   atomic.Bool // whether the guard has nothing to ask any more
+	fits   atomic.Bool // whether the keys fit the history, so that the guard need not look again
 }
 
 // derive derives the keys of the session from a keyring, and keeps them.
@@ -24,7 +25,7 @@ func (s *EncryptedSession) derive(keys *keyset, ring Keyring) (err error) {
 }
 
 // currentKeys returns the keys for a call. It derives them only if the source
-// has given others than before.
+// has returned another keyring than before.
 func (s *EncryptedSession) currentKeys(ctx context.Context) (*keyset, error) {
 	held := s.keys.Load()
 	if s.source == nil {
@@ -43,8 +44,8 @@ func (s *EncryptedSession) currentKeys(ctx context.Context) (*keyset, error) {
 }
 
 // prepare checks the session and the context, and asks for the keys, before a
-// call or a batch of it. If the current key is no longer that of the batch
-// before, it returns an ErrKeyChanged.
+// call or a batch of it. If the current key is not that of the previous batch,
+// the error is an ErrKeyChanged.
 func (s *EncryptedSession) prepare(ctx context.Context, c *call) error {
 	if err := s.check(ctx); err != nil {
 		return err

@@ -15,13 +15,14 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// keys is a KeySource that gives what it is told to, and counts.
+// keys is a KeySource that returns a set answer and counts how often it is
+// asked.
 type keys struct {
 	mu    sync.Mutex
 	ring  encsession.Keyring
 	err   error
 	asked []string                                   // the session IDs
-	hook  func(ctx context.Context, asked int) error // runs before each answer, which it may change; its error is the answer
+	hook  func(ctx context.Context, asked int) error // runs before each answer and may change it; an error becomes the answer
 }
 
 func (k *keys) Keys(ctx context.Context, sessionID string) (encsession.Keyring, error) {
@@ -39,7 +40,7 @@ func (k *keys) Keys(ctx context.Context, sessionID string) (encsession.Keyring, 
 	return k.ring, k.err
 }
 
-// ring makes a keyring of the test keys with these numbers.
+// ring returns a keyring of the test keys with these numbers.
 func ring(t testing.TB, current byte, older ...byte) encsession.Keyring {
 	t.Helper()
 	r := encsession.Keyring{Current: testKey(t, current)}
@@ -104,8 +105,8 @@ func TestNewRefusesNoSource(t *testing.T) {
 	require.EqualError(t, err, "KeyFunc is nil")
 }
 
-// TestKeysThatNeverChangeAreDerivedInNew has keyrings that cannot be derived,
-// and one that is changed afterwards.
+// TestKeysThatNeverChangeAreDerivedInNew uses keyrings that cannot be derived,
+// and one that is changed after New.
 func TestKeysThatNeverChangeAreDerivedInNew(t *testing.T) {
 	for want, source := range map[string]encsession.KeySource{
 		"current key: key is the zero Key": encsession.Key{},
@@ -123,7 +124,8 @@ func TestKeysThatNeverChangeAreDerivedInNew(t *testing.T) {
 	require.Equal(t, numberedAll(0), getItems(t, session, 0))
 }
 
-// TestNewAsksNoSource derives the keys of a source with the first call.
+// TestNewAsksNoSource shows that the keys of a source are derived in the first
+// call.
 func TestNewAsksNoSource(t *testing.T) {
 	source := &keys{err: errBroken}
 	session := newSession(t, stored(t, "r"), source)
@@ -133,7 +135,8 @@ func TestNewAsksNoSource(t *testing.T) {
 	require.Equal(t, []string{sessionID}, source.asked)
 }
 
-// TestASourceIsAskedOnceACall counts, over both kinds of stores.
+// TestASourceIsAskedOnceACall counts how often a source is asked, over both
+// kinds of stores.
 func TestASourceIsAskedOnceACall(t *testing.T) {
 	for name, call := range calls {
 		for _, fourOnly := range []bool{false, true} {
@@ -161,7 +164,8 @@ func TestASourceIsAskedOnceACall(t *testing.T) {
 	}
 }
 
-// TestAnOperationAsksBeforeEachBatch is how it notices that a key has changed.
+// TestAnOperationAsksBeforeEachBatch matters because an operation notices in
+// this way that a key has changed.
 func TestAnOperationAsksBeforeEachBatch(t *testing.T) {
 	for name, want := range map[string]int{
 		"GetItems": 1, "AddItems": 1, "PopItem": 1, "Audit": 1,
@@ -173,7 +177,7 @@ func TestAnOperationAsksBeforeEachBatch(t *testing.T) {
 		require.NoError(t, calls[name](newSession(t, store, source), t.Context()))
 		require.Len(t, source.asked, want, name)
 	}
-	// A pop walks over as many batches as there are, and asks once.
+	// A pop may walk over many batches, but asks only once.
 	store := newFaultyStore()
 	session := newSession(t, store, testKey(t, 0))
 	require.NoError(t, session.AddItems(t.Context(), messages(1)...))
@@ -185,8 +189,8 @@ func TestAnOperationAsksBeforeEachBatch(t *testing.T) {
 	require.Len(t, source.asked, 1)
 }
 
-// TestASourceIsNotAskedInVain has calls that need no keys, that are wrong, or
-// that come too late.
+// TestASourceIsNotAskedInVain makes calls that need no keys, that have wrong
+// arguments, or whose context is done.
 func TestASourceIsNotAskedInVain(t *testing.T) {
 	source := &keys{err: errBroken}
 	store := stored(t, "rr")
@@ -210,8 +214,8 @@ func TestASourceIsNotAskedInVain(t *testing.T) {
 	require.Empty(t, source.asked)
 }
 
-// TestARotationAtRunTime has a source that rotates under a live handle: the
-// next call knows.
+// TestARotationAtRunTime changes the keys of a source while a handle uses it.
+// The next call uses the new keys.
 func TestARotationAtRunTime(t *testing.T) {
 	store := newFaultyStore()
 	source := &keys{ring: ring(t, 0)}
@@ -226,14 +230,14 @@ func TestARotationAtRunTime(t *testing.T) {
 	require.Equal(t, 1, n)
 	source.ring = ring(t, 1) // the old key is retired
 	require.Equal(t, numberedAll(0, 1), getItems(t, session, 0))
-	source.ring = ring(t, 0, 1) // as current, and back
+	source.ring = ring(t, 0, 1) // the old key is current again
 	require.NoError(t, session.AddItems(t.Context(), numbered(2)))
 	require.Equal(t, numberedAll(2), getItems(t, newSession(t, store, testKey(t, 0)), 0))
 }
 
-// TestADestroyedKeyUnderALiveHandle is erasure: the next call knows, whatever
-// it is, and nothing of the session is changed or taken for one under a wrong
-// key.
+// TestADestroyedKeyUnderALiveHandle erases a session while a handle uses it.
+// Every call after that returns ErrKeyDestroyed and changes nothing. The
+// session is never taken for one under a wrong key.
 func TestADestroyedKeyUnderALiveHandle(t *testing.T) {
 	for name, call := range calls {
 		for _, opts := range [][]encsession.Option{nil, {encsession.WithUnreadableHistory(), encsession.WithPlaintext()}} {
@@ -255,8 +259,8 @@ func TestADestroyedKeyUnderALiveHandle(t *testing.T) {
 	}
 }
 
-// TestTheErrorOfASourceIsNoDrop has a source whose error is one for which items
-// are dropped.
+// TestTheErrorOfASourceIsNoDrop uses a source that returns an error for which
+// reads drop items.
 func TestTheErrorOfASourceIsNoDrop(t *testing.T) {
 	for _, cause := range []error{
 		errBroken, encsession.ErrUndecryptable, encsession.ErrExpired, encsession.ErrPlaintext, encsession.ErrMalformed, encsession.ErrFuture,
@@ -285,8 +289,8 @@ func TestTheErrorOfASourceIsNoDrop(t *testing.T) {
 	}
 }
 
-// TestASourceThatGivesNoKeys returns the zero Keyring, and a keyring with a
-// zero key, without an error.
+// TestASourceThatGivesNoKeys uses a source that returns, without an error, the
+// zero Keyring or a keyring with a zero Key.
 func TestASourceThatGivesNoKeys(t *testing.T) {
 	for want, given := range map[string]encsession.Keyring{
 		"current key: key is the zero Key": {},
@@ -329,7 +333,8 @@ func TestASourceThatBlocksEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// TestAPanicOfASourceReachesTheCaller and leaves nothing locked.
+// TestAPanicOfASourceReachesTheCaller also shows that the panic leaves nothing
+// locked.
 func TestAPanicOfASourceReachesTheCaller(t *testing.T) {
 	for name, call := range calls {
 		for _, fourOnly := range []bool{false, true} {
@@ -357,7 +362,7 @@ func TestAPanicOfASourceReachesTheCaller(t *testing.T) {
 	}
 }
 
-// changing is an operation in three batches over a store of 2,500 items.
+// changing runs an operation in three batches over a store of 2,500 items.
 func changing(t *testing.T, name string, source *keys) (changed int, store *faultyStore, err error) {
 	store = newFaultyStore()
 	fill(t, store.MemorySession, ofKind[name].letter, 2500)
@@ -367,7 +372,8 @@ func changing(t *testing.T, name string, source *keys) (changed int, store *faul
 	return changed, store, err
 }
 
-// firstChange is how often an operation asks until the first batch is changed.
+// firstChange is how often an operation asks for the keys before it changes its
+// first batch.
 var firstChange = map[string]int{"Rekey": 1, "Purge": 1, "DeleteItems": 1, "RewriteItems": 1, "SealPlaintext": 4}
 
 func TestACurrentKeyThatChangesStopsAnOperation(t *testing.T) {
@@ -383,7 +389,7 @@ func TestACurrentKeyThatChangesStopsAnOperation(t *testing.T) {
 				}
 				changed, store, err := changing(t, name, source)
 				if asked+done == 1 {
-					return // there was no other key before
+					return // the operation has seen no other key before
 				}
 				require.ErrorIs(t, err, encsession.ErrKeyChanged, "%s, with batch %d", name, done)
 				require.ErrorContains(t, err, "encsession: "+name+": ")
@@ -402,8 +408,8 @@ func TestACurrentKeyThatChangesStopsAnOperation(t *testing.T) {
 	}
 }
 
-// TestASealPlaintextStopsIfTheKeyChangesBetweenItsWalks has passed the guard
-// with another key than the one to seal with.
+// TestASealPlaintextStopsIfTheKeyChangesBetweenItsWalks changes the key before
+// anything is sealed. The first walk has checked another key.
 func TestASealPlaintextStopsIfTheKeyChangesBetweenItsWalks(t *testing.T) {
 	for asked := 2; asked <= 4; asked++ {
 		synctest.Test(t, func(t *testing.T) {
@@ -421,8 +427,8 @@ func TestASealPlaintextStopsIfTheKeyChangesBetweenItsWalks(t *testing.T) {
 	}
 }
 
-// TestOlderKeysMayChangeDuringAnOperation adds one, which goes on, and takes
-// one away, after which items are skipped.
+// TestOlderKeysMayChangeDuringAnOperation adds older keys, and the operation
+// goes on. Then it removes one, and the operation skips items.
 func TestOlderKeysMayChangeDuringAnOperation(t *testing.T) {
 	for name := range firstChange {
 		synctest.Test(t, func(t *testing.T) {
@@ -450,8 +456,8 @@ func TestOlderKeysMayChangeDuringAnOperation(t *testing.T) {
 	})
 }
 
-// TestASourceThatFailsDuringAnOperation ends it after the batches that are
-// done.
+// TestASourceThatFailsDuringAnOperation shows that the operation ends, and that
+// the batches before are done.
 func TestASourceThatFailsDuringAnOperation(t *testing.T) {
 	for name, asked := range firstChange {
 		synctest.Test(t, func(t *testing.T) {
@@ -470,8 +476,8 @@ func TestASourceThatFailsDuringAnOperation(t *testing.T) {
 	}
 }
 
-// TestASourceMayChangeItsSlice has one that changes the Older slice which it
-// has returned.
+// TestASourceMayChangeItsSlice uses a source that changes the Older slice after
+// returning it.
 func TestASourceMayChangeItsSlice(t *testing.T) {
 	store := stored(t, "r")
 	source := &keys{ring: ring(t, 1, 0)}
@@ -482,7 +488,8 @@ func TestASourceMayChangeItsSlice(t *testing.T) {
 	source.ring.Older[0] = testKey(t, 0)
 	require.Equal(t, numberedAll(0), getItems(t, session, 0))
 
-	// Between the source and the use of its keys, in an operation.
+	// The slice may also change in an operation, between the answer of the
+	// source and the use of its keys.
 	fill(t, store.MemorySession, 'A', 1)
 	changed := 0
 	slow := editedStore{store, func(int, []encsession.Item) error {
@@ -495,9 +502,9 @@ func TestASourceMayChangeItsSlice(t *testing.T) {
 	require.Equal(t, 1, changed)
 }
 
-// TestKeysAreNotDerivedAgain compares the allocations of a read: a source that
-// gives the same keyring costs little more than a Key, one that gives another
-// each time far more.
+// TestKeysAreNotDerivedAgain compares the allocations of a read. A source that
+// returns the same keyring costs little more than a Key. A source that returns
+// another each time costs far more.
 func TestKeysAreNotDerivedAgain(t *testing.T) {
 	read := func(source encsession.KeySource) float64 {
 		session := newSession(t, encsession.NewMemorySession(sessionID), source)
@@ -523,7 +530,7 @@ func TestKeysAreNotDerivedAgain(t *testing.T) {
 	require.Equal(t, held, equal)
 	require.GreaterOrEqual(t, rotating, held+10)
 
-	// Forgotten when the source fails.
+	// The handle forgets its keys if the source fails.
 	n = 0
 	failing := func(source encsession.KeyFunc) float64 {
 		session := newSession(t, encsession.NewMemorySession(sessionID), source)
@@ -544,8 +551,8 @@ func TestKeysAreNotDerivedAgain(t *testing.T) {
 	require.GreaterOrEqual(t, once, held+10)
 }
 
-// TestAGuardIsForgottenWithTheKeys has the source fail once: the next AddItems
-// looks at the history again.
+// TestAGuardIsForgottenWithTheKeys lets the source fail once. Then the next
+// AddItems looks at the history again.
 func TestAGuardIsForgottenWithTheKeys(t *testing.T) {
 	store := stored(t, "r")
 	source := &keys{ring: ring(t, 0)}
@@ -560,7 +567,8 @@ func TestAGuardIsForgottenWithTheKeys(t *testing.T) {
 	require.EqualValues(t, 2, store.gets.Load())
 }
 
-// TestTwoTenants share a source, a store each, and nothing else.
+// TestTwoTenants gives two tenants one source and a store each. They share
+// nothing else.
 func TestTwoTenants(t *testing.T) {
 	source := encsession.KeyFunc(func(_ context.Context, id string) (encsession.Keyring, error) {
 		switch id {
@@ -586,7 +594,8 @@ func TestTwoTenants(t *testing.T) {
 	require.ErrorContains(t, err, `no tenant of "1"`)
 }
 
-// TestEightGoroutinesWithARotatingSource use one handle at once.
+// TestEightGoroutinesWithARotatingSource uses one handle in eight goroutines at
+// once.
 func TestEightGoroutinesWithARotatingSource(t *testing.T) {
 	const goroutines, each = 8, 40
 	store := newFaultyStore()

@@ -25,7 +25,7 @@ type MemorySession struct {
 
 	mu   sync.RWMutex
 	rows []memoryRow // oldest first
-	last uint64      // the ID of the newest row that there has ever been
+	last uint64      // the highest ID that a row has had
 }
 
 // memoryRow is a stored item. IDs rise from the oldest row to the newest. The
@@ -111,7 +111,7 @@ func (s *MemorySession) ClearSession(ctx context.Context) error {
 	return nil
 }
 
-// The limits of a batch of RewriteItems, as [Rewriter] states them.
+// The limits of a batch of RewriteItems, from the rules of [Rewriter].
 const (
 	maxBatchItems = 1000
 	maxBatchBytes = 1 << 20
@@ -156,7 +156,7 @@ func (s *MemorySession) rewrite(ctx context.Context, first int, edit func(stored
 	}
 }
 
-// checkEdit checks what edit has made of a batch of n items.
+// checkEdit checks the result of edit for a batch of n items.
 func checkEdit(n int, new []Item) error {
 	if new != nil && len(new) != n {
 		return fmt.Errorf("edit returned %d items for a batch of %d", len(new), n)
@@ -187,8 +187,8 @@ func (s *MemorySession) find(id uint64) int {
 	return at
 }
 
-// swap replaces the rows of a batch by new items, and returns how many it has
-// changed. It passes over those that are not as they were.
+// swap replaces the rows of a batch by new items, and returns how many rows it
+// has changed. It passes over rows that others have changed since.
 func (s *MemorySession) swap(batch []memoryRow, new []Item) (changed int) {
 	if new == nil {
 		return 0
@@ -201,7 +201,7 @@ func (s *MemorySession) swap(batch []memoryRow, new []Item) (changed int) {
 			continue // another client was faster
 		}
 		if new[i] == nil || !bytes.Equal(new[i], row.data) {
-			s.rows[at].data = bytes.Clone(new[i]) // nil, and so removed below, if new[i] is nil
+			s.rows[at].data = bytes.Clone(new[i]) // if new[i] is nil, so is data, and the row is removed below
 			changed++
 		}
 	}

@@ -52,8 +52,8 @@ func TestZeroMemorySession(t *testing.T) {
 	require.Equal(t, numberedAll(1), getItems(t, &session, 0))
 }
 
-// TestMemorySessionRewritesRows has equal items, of which each has a fate of
-// its own.
+// TestMemorySessionRewritesRows shows that equal items are separate rows: each
+// can be kept, replaced or removed.
 func TestMemorySessionRewritesRows(t *testing.T) {
 	session := encsession.NewMemorySession(sessionID)
 	a, b, c := numbered(1), numbered(2), numbered(3)
@@ -67,9 +67,9 @@ func TestMemorySessionRewritesRows(t *testing.T) {
 	require.Equal(t, texts([]encsession.Item{c, b, a, b}), getItems(t, session, 0))
 }
 
-// TestMemorySessionPassesOverWhatOthersHaveChanged has edit use the session:
-// another pass replaces an item and removes one, and the newest is popped and
-// added again, which is another row.
+// TestMemorySessionPassesOverWhatOthersHaveChanged changes the session within
+// edit. Another pass replaces one item and removes another. The newest is
+// popped and added again, which makes it another row.
 func TestMemorySessionPassesOverWhatOthersHaveChanged(t *testing.T) {
 	session := encsession.NewMemorySession(sessionID)
 	for i := range 5 {
@@ -89,7 +89,7 @@ func TestMemorySessionPassesOverWhatOthersHaveChanged(t *testing.T) {
 	require.Equal(t, 2, changed)
 	require.Equal(t, []string{string(message("ours")), string(message("theirs")), string(numbered(4))}, getItems(t, session, 0))
 
-	// Nothing is left below the rows of the batch.
+	// edit clears the session, so no row of the batch is left.
 	changed, err = session.RewriteItems(t.Context(), 5, func(stored []encsession.Item) ([]encsession.Item, bool) {
 		require.NoError(t, session.ClearSession(t.Context()))
 		return make([]encsession.Item, len(stored)), true
@@ -130,7 +130,7 @@ func TestMemorySessionRewritesInBatches(t *testing.T) {
 		}
 	}
 
-	// Items of 300 kB: the fourth one reaches 1 MiB.
+	// The items have 300 kB each, so the fourth reaches 1 MiB.
 	require.NoError(t, session.ClearSession(t.Context()))
 	for range 11 {
 		require.NoError(t, session.AddItems(t.Context(), message(strings.Repeat("x", 300_000))))
@@ -183,8 +183,8 @@ func TestAnErrorOfMemorySessionLeavesItsBatch(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// TestMemorySessionKeepsItsBytes changes what an EncryptedSession returned,
-// whose plaintext items are those of the store.
+// TestMemorySessionKeepsItsBytes changes items that an EncryptedSession has
+// returned. Its plaintext items are the ones that the store returned.
 func TestMemorySessionKeepsItsBytes(t *testing.T) {
 	store := encsession.NewMemorySession(sessionID)
 	session := newSession(t, store, testKey(t, 0), encsession.WithPlaintext())
@@ -202,8 +202,8 @@ func TestMemorySessionKeepsItsBytes(t *testing.T) {
 	require.Equal(t, before, getItems(t, store, 0))
 }
 
-// TestMemorySessionSharesNoBytes is for the race detector: what the methods
-// were given and have returned is changed while others read.
+// TestMemorySessionSharesNoBytes is for the race detector. It changes the
+// arguments and the results of the methods while others read.
 func TestMemorySessionSharesNoBytes(t *testing.T) {
 	session := encsession.NewMemorySession(sessionID)
 	var wg sync.WaitGroup
@@ -225,7 +225,7 @@ func TestMemorySessionSharesNoBytes(t *testing.T) {
 					_, err = session.RewriteItems(t.Context(), 1+i, func(stored []encsession.Item) ([]encsession.Item, bool) {
 						new := slices.Clone(stored)
 						new[0] = numbered(1 + i%2)
-						items = append(items, new[0]) // it is the store's to copy
+						items = append(items, new[0]) // the store must have copied it
 						return new, i > 1
 					})
 				}
@@ -244,8 +244,8 @@ func TestMemorySessionSharesNoBytes(t *testing.T) {
 	}
 }
 
-// TestMemorySessionTakesAnyFirst is about first batches larger than a batch can
-// be, of which the next size must not overflow.
+// TestMemorySessionTakesAnyFirst asks for first batches that are larger than a
+// batch can be. The size of the next batch must not overflow.
 func TestMemorySessionTakesAnyFirst(t *testing.T) {
 	session := encsession.NewMemorySession(sessionID)
 	const n = 2_500
@@ -265,8 +265,8 @@ func TestMemorySessionTakesAnyFirst(t *testing.T) {
 	}
 }
 
-// TestMemorySessionTellsEqualRowsApart is stricter than the suite, which allows
-// for stores without row IDs.
+// TestMemorySessionTellsEqualRowsApart is stricter than the suite, which also
+// allows stores without row IDs.
 func TestMemorySessionTellsEqualRowsApart(t *testing.T) {
 	for name, meanwhile := range map[string]func(*encsession.MemorySession){
 		"popped and added again": func(s *encsession.MemorySession) {

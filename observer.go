@@ -12,25 +12,25 @@ import (
 type Op string
 
 // Event tells an observer about one call of a method. It holds no item and no
-// key. Err, and so the log value, may quote what an error of the store or of
-// the KeySource says.
+// key. Err, and so the log value, may quote an error of the store or of the
+// KeySource.
 type Event struct {
 	Op        Op
 	SessionID string // as EncryptedSession.SessionID returns it
 	Duration  time.Duration
 	Err       error // the error that the call returns
 
-	// The counts are of items. Opened counts the stored items that a key has
-	// opened, even if they had expired, and OpenedByOlder those of them that an
-	// older key has opened. Plaintext counts the stored items that were not
-	// encrypted. The look of AddItems at the history does not count. Of
-	// RewriteItems, Sealed and Removed count the changes that its edit asked
-	// for.
+	// These are numbers of items. Opened counts the stored items that a key has
+	// opened, even if they had expired. OpenedByOlder counts those of them that
+	// an older key has opened. Plaintext counts the stored items that were not
+	// encrypted. If AddItems looks at the history, it does not count these
+	// items. For RewriteItems, Sealed and Removed count the changes that edit
+	// asked for.
 	Sealed, Opened, OpenedByOlder, Plaintext, Removed int
 
 	// Drops are the stored items that GetItems or PopItem left out, newest
-	// first. A call that fails has none, except for the expired items that a
-	// PopItem has removed. The observer must not change or keep the slice.
+	// first. A call that fails has no drops, except for the expired items that
+	// a PopItem has removed. The observer must not change or keep the slice.
 	Drops []Drop
 }
 
@@ -64,8 +64,9 @@ func (e Event) Dropped(reason error) int {
 	return n
 }
 
-// LogValue implements slog.LogValuer: a group with the method, the session, and
-// the counts that are not 0, drops by reason.
+// LogValue implements [slog.LogValuer]. It returns a group with the method, the
+// session, the duration, the counts that are not 0, with the drops by reason,
+// and the error, if any.
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{
 		slog.String("op", string(e.Op)),
@@ -91,10 +92,10 @@ func (e Event) LogValue() slog.Value {
 }
 
 // LogDrops returns an observer that logs one line for each call that dropped
-// something: with level Debug if all these items had expired, and else with
-// level Warn. Items that expire are expected; the others are worth a look, and
-// many undecryptable ones mean a wrong key. A nil logger gives a nil func,
-// which [WithObserver] refuses.
+// something. The level is Debug if all these items had expired, and otherwise
+// Warn. Items that expire are expected; the others are worth a look, and many
+// undecryptable ones mean a wrong key. A nil logger gives a nil func, which
+// [WithObserver] refuses.
 func LogDrops(logger *slog.Logger) func(context.Context, Event) {
 	if logger == nil {
 		return nil
@@ -111,7 +112,7 @@ func LogDrops(logger *slog.Logger) func(context.Context, Event) {
 	}
 }
 
-// call is one call of a method, as its observers will be told of it.
+// call is one call of a method, with the event for its observers.
 type call struct {
 	Event
 	start time.Time
@@ -122,8 +123,8 @@ func (s *EncryptedSession) begin(op Op) call {
 	return call{Event: Event{Op: op, SessionID: s.SessionID()}, start: time.Now()}
 }
 
-// end tells the observers about a call, last of all that the call does, and
-// returns the error with which it ends.
+// end tells the observers about a call and returns the error of the call. A
+// call does nothing after it.
 func (s *EncryptedSession) end(ctx context.Context, c *call, err error) error {
 	err = wrap(string(c.Op), err)
 	if s == nil {
@@ -149,7 +150,8 @@ func (c *call) count(j judged) {
 	}
 }
 
-// read counts the items that a read has come upon, newest first.
+// read counts the items that a read has found, newest first, and records its
+// drops.
 func (c *call) read(found []judged) {
 	for position, j := range found {
 		c.count(j)

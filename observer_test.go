@@ -25,11 +25,11 @@ import (
 type eventLog struct{ events []encsession.Event }
 
 func (l *eventLog) observe(_ context.Context, e encsession.Event) {
-	e.Drops = slices.Clone(e.Drops) // they are not the observer's to keep
+	e.Drops = slices.Clone(e.Drops) // an observer must not keep them
 	l.events = append(l.events, e)
 }
 
-// requireOne returns the only event there is, and forgets it.
+// requireOne returns the only event that there is, and forgets it.
 func (l *eventLog) requireOne(t testing.TB) encsession.Event {
 	t.Helper()
 	require.Len(t, l.events, 1)
@@ -39,7 +39,7 @@ func (l *eventLog) requireOne(t testing.TB) encsession.Event {
 }
 
 // observedCalls are the methods that tell observers, each with arguments that
-// do something.
+// have an effect.
 var observedCalls = map[encsession.Op]func(context.Context, *encsession.EncryptedSession) error{
 	"AddItems": func(ctx context.Context, s *encsession.EncryptedSession) error {
 		return s.AddItems(ctx, numbered(100), numbered(101))
@@ -98,15 +98,15 @@ func drops(reasons ...any) (drops []encsession.Drop) {
 	return drops
 }
 
-// TestACallIsOneEvent has every method at work on a history with something of
-// each kind.
+// TestACallIsOneEvent calls every method on a history that has items of each
+// kind.
 func TestACallIsOneEvent(t *testing.T) {
 	all := drops(0, encsession.ErrFuture, 1, encsession.ErrMalformed, 2, encsession.ErrUndecryptable, 3, encsession.ErrExpired)
 	for _, tt := range []struct {
 		op    encsession.Op
 		word  string
 		opts  []encsession.Option
-		four  bool // methods are all that the store has
+		four  bool // whether the store has only the four methods
 		want  encsession.Event
 		fails error
 	}{
@@ -166,8 +166,8 @@ func TestACallIsOneEvent(t *testing.T) {
 	}
 }
 
-// TestAnEventHasTheTimeThatTheCallTook has a store whose methods take a second
-// each, and asks for the keys for another.
+// TestAnEventHasTheTimeThatTheCallTook uses a store and a KeySource that take a
+// second for each call.
 func TestAnEventHasTheTimeThatTheCallTook(t *testing.T) {
 	for op, call := range observedCalls {
 		synctest.Test(t, func(t *testing.T) {
@@ -190,7 +190,7 @@ func TestAnEventHasTheTimeThatTheCallTook(t *testing.T) {
 	}
 }
 
-// TestACallThatFailsIsOneEvent has every method fail in every way that it can.
+// TestACallThatFailsIsOneEvent makes every method fail in every possible way.
 func TestACallThatFailsIsOneEvent(t *testing.T) {
 	errSource := errors.New("the KMS is gone")
 	broken := func() error { return errBroken }
@@ -270,8 +270,9 @@ func TestInvalidArgumentsAreEvents(t *testing.T) {
 	}
 }
 
-// TestAFailedPopTellsOfTheExpiredItemsThatItRemoved is the one call that may
-// fail and have an effect.
+// TestAFailedPopTellsOfTheExpiredItemsThatItRemoved is about a method of
+// Session that may fail and still have an effect. No other method of Session
+// may.
 func TestAFailedPopTellsOfTheExpiredItemsThatItRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rxx")
@@ -294,7 +295,7 @@ func TestAFailedPopTellsOfTheExpiredItemsThatItRemoved(t *testing.T) {
 	})
 }
 
-// TestAFailedReadTellsOfNoDrops has a store that fails at the second window,
+// TestAFailedReadTellsOfNoDrops uses a store that fails at the second window,
 // and a strict read.
 func TestAFailedReadTellsOfNoDrops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -327,8 +328,8 @@ func TestSeveralObserversAreToldInOrder(t *testing.T) {
 	require.Equal(t, []string{"first AddItems", "second AddItems", "third AddItems", "first GetItems", "second GetItems", "third GetItems"}, order)
 }
 
-// TestTheEventIsTheLastThingOfACall looks at the store in the observer, and at
-// it again when the call has returned.
+// TestTheEventIsTheLastThingOfACall looks at the store in the observer, and
+// again after the call has returned.
 func TestTheEventIsTheLastThingOfACall(t *testing.T) {
 	type key struct{}
 	for op, call := range observedCalls {
@@ -357,7 +358,7 @@ func TestTheEventIsTheLastThingOfACall(t *testing.T) {
 }
 
 // TestAnObserverMayUseTheSession calls every method from the observer of every
-// method. If a lock were held, it would hang.
+// method. It would hang if a lock were held.
 func TestAnObserverMayUseTheSession(t *testing.T) {
 	for op, call := range observedCalls {
 		synctest.Test(t, func(t *testing.T) {
@@ -381,8 +382,8 @@ func TestAnObserverMayUseTheSession(t *testing.T) {
 	}
 }
 
-// TestAnObserverThatPanics reaches the caller with its panic. What the call did
-// is done, and nothing is locked.
+// TestAnObserverThatPanics shows that the panic reaches the caller. The work of
+// the call is done, and nothing is locked.
 func TestAnObserverThatPanics(t *testing.T) {
 	for op, call := range observedCalls {
 		synctest.Test(t, func(t *testing.T) {
@@ -401,8 +402,8 @@ func TestAnObserverThatPanics(t *testing.T) {
 				require.PanicsWithValue(t, "the metrics library is broken", func() { _ = call(t.Context(), session) }, op)
 				require.Empty(t, log.events)
 
-				// A twin without that observer has as many items, of as many
-				// that the current key opens.
+				// A twin without that observer has as many items, and the
+				// current key opens as many of them.
 				quiet := newSession(t, wrap(twin), rotating(t))
 				_ = call(t.Context(), quiet)
 				panics = false
@@ -421,7 +422,7 @@ func TestAnObserverThatPanics(t *testing.T) {
 	}
 }
 
-// TestConcurrentCallsAreOneEventEach is for the race detector too.
+// TestConcurrentCallsAreOneEventEach is also for the race detector.
 func TestConcurrentCallsAreOneEventEach(t *testing.T) {
 	var events atomic.Int64
 	session := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 0),
@@ -475,8 +476,8 @@ func TestEventLogValue(t *testing.T) {
 	}
 }
 
-// logLines runs a read with LogDrops, and returns the lines of a JSON logger
-// that logs everything.
+// logLines makes a read with LogDrops, and returns the lines of a JSON logger
+// that logs all levels.
 func logLines(t *testing.T, store encsession.Session, keys encsession.KeySource, opts ...encsession.Option) (lines []map[string]any) {
 	t.Helper()
 	var out bytes.Buffer
@@ -521,7 +522,7 @@ func TestLogDrops(t *testing.T) {
 }
 
 // TestNoEventShowsContentOrKeys prints the events of all methods over a history
-// with content in every kind of item.
+// in which items of every kind have content.
 func TestNoEventShowsContentOrKeys(t *testing.T) {
 	const passport = "XZ4839201"
 	content := `{"passport":"` + passport + `"}`
@@ -563,7 +564,7 @@ func TestNoEventShowsContentOrKeys(t *testing.T) {
 				for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%o", "%c", "% x"} {
 					fmt.Fprintf(&all, verb+"\n", held)
 				}
-				encoded, _ := json.Marshal(held) // an error is as good
+				encoded, _ := json.Marshal(held) // an error will do too
 				all.Write(encoded)
 				slog.New(slog.NewJSONHandler(&all, nil)).Info("m", "k", held)
 				slog.New(slog.NewTextHandler(&all, nil)).Info("m", "k", held)

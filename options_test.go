@@ -38,7 +38,7 @@ func TestDefaultTTL(t *testing.T) {
 
 func TestWithSessionID(t *testing.T) {
 	store := encsession.NewMemorySession("the store's ID")
-	var ids []string // that an observer and a KeySource are told
+	var ids []string // that an observer and a KeySource get
 	source := encsession.KeyFunc(func(ctx context.Context, id string) (encsession.Keyring, error) {
 		ids = append(ids, id)
 		return testKey(t, 0).Keys(ctx, id)
@@ -55,7 +55,7 @@ func TestWithSessionID(t *testing.T) {
 	require.Equal(t, "the store's ID", newSession(t, store, testKey(t, 0)).SessionID())
 }
 
-// TestWithSessionIDOfAStoreThatHasNone needs no ID of the store.
+// TestWithSessionIDOfAStoreThatHasNone shows that the store then needs no ID.
 func TestWithSessionIDOfAStoreThatHasNone(t *testing.T) {
 	session := newSession(t, encsession.NewMemorySession(""), testKey(t, 0), encsession.WithSessionID(sessionID))
 	require.NoError(t, session.AddItems(t.Context(), message("a")))

@@ -13,7 +13,7 @@ import (
 // (BenchmarkParallel, on two cores of a virtual machine).
 const parallelBytes = 64 << 10
 
-// work is what each does with one item, which it may change. It is a type and
+// work is the task of each for one item, which it may change. It is a type and
 // not a func so that it need not be on the heap.
 type work[T any] interface {
 	size(item *T) int // in bytes
@@ -45,12 +45,12 @@ func each[T any, W work[T]](ctx context.Context, items []T, w W) error {
 // forEach calls do for every number below n, on several goroutines, and returns
 // when all calls have returned. It takes numbers in order, and none after an
 // error. It returns the error of the lowest number that has one, or that of the
-// context. Only the caller's goroutine asks the context, which is the caller's
-// code and may panic; the other goroutines end then too.
+// context. Only the caller's goroutine checks the context, since that is the
+// caller's code and may panic. If it does, the other goroutines end too.
 func forEach(ctx context.Context, n, workers int, do func(int) error) (first error) {
 	var next atomic.Int64
 	var mu sync.Mutex
-	lowest := n // the number that first is the error of
+	lowest := n // the number whose error is first
 	work := func(stop func() error) {
 		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 			err := stop()
@@ -70,7 +70,7 @@ func forEach(ctx context.Context, n, workers int, do func(int) error) (first err
 	}
 	var others sync.WaitGroup
 	defer others.Wait()
-	defer next.Store(int64(n)) // before the wait, should the context panic
+	defer next.Store(int64(n)) // before the wait, in case the context panics
 	for range workers - 1 {
 		others.Go(func() { work(func() error { return nil }) })
 	}

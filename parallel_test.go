@@ -26,8 +26,8 @@ func underProcs(t *testing.T, run func(t *testing.T)) {
 	}
 }
 
-// longItems returns different items that are worth several goroutines, if there
-// are more than a few.
+// longItems returns n different items. More than a few of them are worth
+// several goroutines.
 func longItems(n int) []Item {
 	items := make([]Item, n)
 	for i := range items {
@@ -44,8 +44,8 @@ func longSession(t *testing.T, store Session, opts ...Option) *EncryptedSession 
 	return session
 }
 
-// napping is work that takes a second for each item. It counts how much of it
-// is done at once.
+// napping is work that takes a second for each item. It counts how many items
+// are worked on at once.
 type napping struct {
 	bytes     int
 	now, most *atomic.Int64
@@ -74,7 +74,7 @@ func TestEachUsesAsManyGoroutinesAsTheItemsAreWorth(t *testing.T) {
 	}
 }
 
-// errand is work that fails at some items.
+// errand is work that fails for some items.
 type errand struct {
 	bytes  int
 	fails  func(i int) bool
@@ -93,7 +93,7 @@ func (w errand) do(i int, _ *int) error {
 	return nil
 }
 
-// TestEachStopsAtAnError has one goroutine at work, and then several.
+// TestEachStopsAtAnError uses one goroutine, and then several.
 func TestEachStopsAtAnError(t *testing.T) {
 	underProcs(t, func(t *testing.T) {
 		for _, size := range []int{0, parallelBytes} {
@@ -106,15 +106,15 @@ func TestEachStopsAtAnError(t *testing.T) {
 	})
 }
 
-// goroutine returns the number that a stack trace begins with.
+// goroutine returns the number of the goroutine, from a stack trace.
 func goroutine() (id int64) {
 	stack := make([]byte, 64)
 	fmt.Sscanf(string(stack[:runtime.Stack(stack, false)]), "goroutine %d ", &id)
 	return id
 }
 
-// TestAnErrorStopsAllGoroutines has an error of the caller's goroutine alone,
-// and of the others alone.
+// TestAnErrorStopsAllGoroutines returns an error in the caller's goroutine
+// only, and then in the others only.
 func TestAnErrorStopsAllGoroutines(t *testing.T) {
 	for name, failsHere := range map[string]bool{"in the caller's goroutine": true, "in the others": false} {
 		t.Run(name, func(t *testing.T) {
@@ -137,9 +137,9 @@ func TestAnErrorStopsAllGoroutines(t *testing.T) {
 	}
 }
 
-// TestForEachStopsWithItsContext has work of a second for each item. The
-// context is done in the tenth: the caller's goroutine asks it before the next
-// item, and the others have begun one more by then, at most.
+// TestForEachStopsWithItsContext does work that takes a second for each item.
+// The context is done during the tenth. The caller's goroutine checks it before
+// the next item. The others have begun one more item by then, at most.
 func TestForEachStopsWithItsContext(t *testing.T) {
 	for _, workers := range []int{1, 2, 7} {
 		synctest.Test(t, func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestForEach(t *testing.T) {
 	}
 }
 
-// TestForEachOutOfOrder has one of two goroutines be late with item 10 or 11.
+// TestForEachOutOfOrder delays one of two goroutines at item 10 or 11.
 func TestForEachOutOfOrder(t *testing.T) {
 	err10, err11 := errors.New("item 10"), errors.New("item 11")
 	for name, tt := range map[string]struct {
@@ -243,8 +243,9 @@ func TestTheNumberOfCoresDoesNotShow(t *testing.T) {
 		require.Equal(t, items, got)
 		require.Empty(t, drops)
 
-		// Unreadable items in between: the newest 150 readable ones, and a drop
-		// for what was passed over on the way, in order.
+		// With unreadable items in between, a read returns the newest 50
+		// readable ones. It tells of a drop for each item that it has passed
+		// over, in order.
 		require.NoError(t, session.ClearSession(t.Context()))
 		var want []Item
 		for i, item := range items {
@@ -277,7 +278,7 @@ func TestTheNumberOfCoresDoesNotShow(t *testing.T) {
 		require.Nil(t, got)
 		require.ErrorContains(t, err, "encsession: GetItems: item 1 from the newest: ")
 
-		// The first of several invalid items is the error, and nothing is
+		// The error is about the first of several invalid items, and nothing is
 		// stored.
 		items[150], items[50], items[51] = Item(`1`), Item(`2`), Item(`3`)
 		err = session.AddItems(t.Context(), items...)
@@ -289,9 +290,9 @@ func TestTheNumberOfCoresDoesNotShow(t *testing.T) {
 	})
 }
 
-// paceOpenings lets every use of a session's keys, which is once an item, take
-// a millisecond, so that its goroutines go on in step in a bubble of synctest.
-// It counts them.
+// paceOpenings makes every use of a session's keys take a millisecond; there is
+// one use for each item. So in a synctest bubble the goroutines keep in step.
+// It counts the uses.
 func paceOpenings(s *EncryptedSession) *atomic.Int64 {
 	opened := countOpenings(s)
 	sealer := &s.keys.Load().sealer
@@ -303,8 +304,7 @@ func paceOpenings(s *EncryptedSession) *atomic.Int64 {
 	return opened
 }
 
-// asked is a context that calls ask when it is asked for its error, with the
-// number of that call.
+// asked is a context whose Err calls ask with the number of the call.
 type asked struct {
 	context.Context
 	calls atomic.Int64
@@ -313,8 +313,8 @@ type asked struct {
 
 func (c *asked) Err() error { return c.ask(c.calls.Add(1)) }
 
-// cancelledAfter is a context that is cancelled when it has been asked a number
-// of times.
+// cancelledAfter returns a context that is cancelled after its error was
+// checked a number of times.
 func cancelledAfter(ctx context.Context, calls int64) *asked {
 	return &asked{Context: ctx, ask: func(call int64) error {
 		if call > calls {
@@ -330,7 +330,7 @@ func TestACancelledContextStopsWorkSoon(t *testing.T) {
 			store := &countingStore{Session: NewMemorySession("user-123")}
 			session := longSession(t, store)
 			require.NoError(t, session.AddItems(t.Context(), longItems(200)...))
-			most := int64(20 * runtime.GOMAXPROCS(0)) // only the caller's goroutine asks
+			most := int64(20 * runtime.GOMAXPROCS(0)) // only the caller's goroutine checks the context
 			opened := paceOpenings(session)
 			items, err := session.GetItems(cancelledAfter(t.Context(), 20), 0)
 			require.ErrorIs(t, err, context.Canceled)
@@ -347,8 +347,8 @@ func TestACancelledContextStopsWorkSoon(t *testing.T) {
 	})
 }
 
-// TestACancelledContextStoresNothing cancels at every point of AddItems and of
-// a read.
+// TestACancelledContextStoresNothing cancels the context at every point of
+// AddItems and of a read.
 func TestACancelledContextStoresNothing(t *testing.T) {
 	store := NewMemorySession("user-123")
 	for calls := range int64(4) { // AddItems, its look at the history, sealing, the store
@@ -367,8 +367,8 @@ func TestACancelledContextStoresNothing(t *testing.T) {
 	}
 }
 
-// TestOnlyTheCallersGoroutineRunsTheCallersCode has a context that would notice
-// another goroutine.
+// TestOnlyTheCallersGoroutineRunsTheCallersCode uses a context that notices
+// calls from another goroutine.
 func TestOnlyTheCallersGoroutineRunsTheCallersCode(t *testing.T) {
 	underProcs(t, func(t *testing.T) {
 		session := longSession(t, NewMemorySession("user-123"))
@@ -388,9 +388,9 @@ func TestOnlyTheCallersGoroutineRunsTheCallersCode(t *testing.T) {
 	})
 }
 
-// TestAPanicOfTheContextIsTheCallers has the context panic at an item in the
-// middle. Nothing is stored, and when the panic reaches the caller, no other
-// goroutine is at work any more: they have stopped early.
+// TestAPanicOfTheContextIsTheCallers uses a context that panics at an item in
+// the middle. Nothing is stored. When the panic reaches the caller, the other
+// goroutines have stopped early, and none is at work any more.
 func TestAPanicOfTheContextIsTheCallers(t *testing.T) {
 	underProcs(t, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -428,8 +428,9 @@ func TestAPanicOfTheContextIsTheCallers(t *testing.T) {
 	})
 }
 
-// BenchmarkParallel opens items of 1 kB with one goroutine and with two, for
-// the sake of parallelBytes: ratio is the time of two to the time of one.
+// BenchmarkParallel opens items of 1 kB with one goroutine and with two, as a
+// measure for parallelBytes. ratio is the time with two divided by the time
+// with one.
 //
 //	go test -run '^$' -bench Parallel -cpu 2 .
 func BenchmarkParallel(b *testing.B) {

@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// maxMisses is the number of times in a row that PopItem tries in vain to
-// remove one item, before it takes the store for broken, or for a replica that
+// maxMisses is the number of attempts, in a row, that PopItem makes to remove
+// one item. If all fail, it takes the store for broken, or for a replica that
 // lags. Between two attempts it waits for maxWait at most.
 const (
 	maxMisses = 64
 	maxWait   = 20 * time.Millisecond
 )
 
-// misses counts attempts to remove an item that failed while nothing else
-// seemed to happen.
+// misses counts failed attempts, in a row, to remove the same item.
 type misses struct {
 	last  Item // the item that the attempts were about
 	count int
 }
 
-// again returns nil after a while, for another attempt at an item, or an error
-// if there have been enough.
+// again counts a failed attempt to remove an item. It waits a little and
+// returns nil, for another attempt, or returns an error if there have been
+// maxMisses of them.
 func (m *misses) again(ctx context.Context, stored Item) error {
 	if !bytes.Equal(m.last, stored) {
 		m.last, m.count = stored, 0 // another client has done something
@@ -39,35 +39,34 @@ func (m *misses) again(ctx context.Context, stored Item) error {
 }
 
 // PopItem implements [Session]: it removes the newest readable item, and
-// returns it. It never removes an item that it cannot authenticate: a wrong key
+// returns it. It never removes an undecryptable or malformed item: a wrong key
 // does not destroy a history.
 //
-// Over a store that is a [Rewriter], the item is removed from its place, and
-// nothing else is, whatever lies above it. If no item is readable, PopItem
-// returns nil. If the newest readable item is plaintext and an undecryptable or
-// malformed item lies above it, PopItem removes nothing and returns
-// [ErrUndecryptable] or [ErrMalformed]. The key may be wrong, and plaintext
-// proves nothing.
+// Over a store that is a [Rewriter], PopItem removes this item and nothing
+// else, whatever lies above it. If no item is readable, PopItem returns nil. If
+// the newest readable item is plaintext and an undecryptable or malformed item
+// lies above it, PopItem removes nothing and returns [ErrUndecryptable] or
+// [ErrMalformed]. The key may be wrong, and plaintext proves nothing.
 //
 // A store that has only the methods of Session can remove nothing but its
 // newest item:
 //
 //   - If only expired items lie above the newest readable one, PopItem removes
-//     those too, and does so even if it then fails: only this error
-//     may come with a change.
-//   - If an item lies at the end that is neither readable nor expired, PopItem
-//     removes nothing and returns an error that wraps errors.ErrUnsupported and
-//     the reason.
+//     those too. If it then fails, they stay removed. Apart from the race
+//     below, no other error comes with a change.
+//   - If the newest item that has not expired is not readable, PopItem removes
+//     nothing. It returns an error that wraps [errors.ErrUnsupported] and the
+//     reason.
 //   - If there are no items, or only expired ones, it removes nothing and
 //     returns nil.
 //
 // Over such a store PopItem looks before every pop, and calls on one handle
 // take turns. Between handles and processes a race remains: an item that
 // another client adds between look and pop is popped instead. If that item is
-// not readable, PopItem adds it to the end again. A process that dies at that
-// moment loses it, and so does a store that fails then, which the error says.
-// If another client clears the session at that moment, the item comes back
-// after it.
+// neither readable nor expired, PopItem adds it to the end again. If the
+// process dies at that moment, or if the store fails, the item is lost; in the
+// second case the error says so. If another client clears the session at that
+// moment, the item comes back after the clearing.
 func (s *EncryptedSession) PopItem(ctx context.Context) (Item, error) {
 	c := s.begin("PopItem")
 	item, err := s.popItem(ctx, &c)
@@ -180,7 +179,7 @@ func (s *EncryptedSession) popFromEnd(ctx context.Context, c *call) (Item, error
 
 // popIfKnown looks at the end of the store and pops it if it is readable or
 // expired. It returns the item that it has removed, or the zero value if it has
-// removed nothing. The expected item need not be judged again.
+// removed nothing. It does not judge the expected item again.
 func (s *EncryptedSession) popIfKnown(ctx context.Context, keys *keyset, expected judged) (judged, error) {
 	judge := func(stored Item) judged {
 		if bytes.Equal(stored, expected.stored) {
@@ -216,6 +215,6 @@ func (s *EncryptedSession) popIfKnown(ctx context.Context, keys *keyset, expecte
 // not have been popped, even if the caller does not want to wait any longer.
 const putBackTimeout = 10 * time.Second
 
-// removable reports whether an item may be popped if popping is all that the
-// store can do.
+// removable reports whether PopItem may remove an item from the end of a store
+// that is not a Rewriter.
 func removable(j judged) bool { return readable(j) || expired(j) }

@@ -17,7 +17,7 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// contents returns the histories of store and what is left of them, by bytes.
+// contents returns the stored items of store, byte for byte.
 func contents(t testing.TB, store *faultyStore) []string {
 	t.Helper()
 	return getItems(t, store.MemorySession, 0)
@@ -41,9 +41,9 @@ func TestPopItem(t *testing.T) {
 	none := -1
 	for _, tt := range []struct {
 		word  string
-		want  int    // the item that is popped, over either kind of store, or none
+		want  int    // the index of the popped item, or none, over either kind of store
 		drops string // newest first
-		fails rune   // the reason for which a store with four methods cannot do it
+		fails rune   // the reason why this fails over a store with four methods
 	}{
 		{"", none, "", 0},
 		{"r", 0, "", 0},
@@ -113,7 +113,7 @@ func TestPopItem(t *testing.T) {
 	}
 }
 
-// TestPlaintextIsDroppedUnlessWanted has plaintext in places where
+// TestPlaintextIsDroppedUnlessWanted puts plaintext in places from which
 // WithPlaintext would pop it.
 func TestPlaintextIsDroppedUnlessWanted(t *testing.T) {
 	for word, want := range map[string]int{"rp": 0, "p": -1, "rxpp": 0} {
@@ -138,8 +138,8 @@ func TestPlaintextIsDroppedUnlessWanted(t *testing.T) {
 	}
 }
 
-// TestAWrongKeyPopsNoPlaintextFromBelow has a store whose migration is under
-// way.
+// TestAWrongKeyPopsNoPlaintextFromBelow uses a store in the middle of its
+// migration.
 func TestAWrongKeyPopsNoPlaintextFromBelow(t *testing.T) {
 	store := newFaultyStore()
 	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(0), numbered(1)))
@@ -162,7 +162,7 @@ func TestAWrongKeyPopsNoPlaintextFromBelow(t *testing.T) {
 	}
 }
 
-// TestTheBarrierOfAPop has plaintext below all kinds of items. Nothing lifts
+// TestTheBarrierOfAPop puts plaintext below items of all kinds. No option lifts
 // the barrier for a pop.
 func TestTheBarrierOfAPop(t *testing.T) {
 	for word, want := range map[string]error{
@@ -189,8 +189,8 @@ func TestTheBarrierOfAPop(t *testing.T) {
 	}
 }
 
-// TestAStrictPopRemovesNothing meets an item that is neither readable nor
-// expired.
+// TestAStrictPopRemovesNothing pops from histories with an item that is neither
+// readable nor expired.
 func TestAStrictPopRemovesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for word, want := range map[string]error{
@@ -215,8 +215,9 @@ func TestAStrictPopRemovesNothing(t *testing.T) {
 	})
 }
 
-// TestOnlyRewriteItemsSaysThatItIsNotSupported has other methods fail with an
-// error that looks the same, and RewriteItems when it has begun.
+// TestOnlyRewriteItemsSaysThatItIsNotSupported lets another method fail with an
+// error that looks the same. Then it lets RewriteItems fail with it after the
+// first edit.
 func TestOnlyRewriteItemsSaysThatItIsNotSupported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rr")
@@ -238,8 +239,9 @@ func TestOnlyRewriteItemsSaysThatItIsNotSupported(t *testing.T) {
 	})
 }
 
-// TestAStoreThatCannotRewriteIsPoppedFromTheEnd is a decorator around four
-// methods: it has RewriteItems, which says so.
+// TestAStoreThatCannotRewriteIsPoppedFromTheEnd stands for a decorator around a
+// store with four methods. It has RewriteItems, which returns
+// errors.ErrUnsupported.
 func TestAStoreThatCannotRewriteIsPoppedFromTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rrx")
@@ -252,8 +254,8 @@ func TestAStoreThatCannotRewriteIsPoppedFromTheEnd(t *testing.T) {
 	})
 }
 
-// TestARemovalThatSaysItIsNotSupported fails after the item is gone, with an
-// error that looks as if nothing could be.
+// TestARemovalThatSaysItIsNotSupported uses a store that removes the item and
+// then fails. Its error looks as if the store could not rewrite.
 func TestARemovalThatSaysItIsNotSupported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rrr")
@@ -275,8 +277,8 @@ func (s failsAfterwards) RewriteItems(ctx context.Context, first int, edit func(
 	return n, err
 }
 
-// TestADecoratorRemovesNoPlaintextFromBelow has a wrong key between a right one
-// and the store.
+// TestADecoratorRemovesNoPlaintextFromBelow puts a session with a wrong key
+// between one with the right key and the store.
 func TestADecoratorRemovesNoPlaintextFromBelow(t *testing.T) {
 	store := newFaultyStore()
 	require.NoError(t, store.MemorySession.AddItems(t.Context(), numbered(0)))
@@ -336,7 +338,7 @@ func TestPopItemAmongEqualPlaintextItems(t *testing.T) {
 	}
 }
 
-// TestAnotherClientIsFaster has another client change the end of the history
+// TestAnotherClientIsFaster lets another client change the end of the history
 // between the look and the pop.
 func TestAnotherClientIsFaster(t *testing.T) {
 	pop := func(t *testing.T, s *faultyStore) {
@@ -352,8 +354,8 @@ func TestAnotherClientIsFaster(t *testing.T) {
 	for _, tt := range []struct {
 		name, word string
 		change     func(*testing.T, *faultyStore)
-		rewriter   any // what is popped over a Rewriter: a number, a text or nil
-		fourOnly   any // and over four methods; an error where it fails
+		rewriter   any // the item that is popped over a Rewriter: a number, a text or nil
+		fourOnly   any // the same over four methods, or the error
 	}{
 		{"pops the same", "rrr", pop, 1, 1},
 		{"pops the only one", "r", pop, nil, nil},
@@ -380,8 +382,8 @@ func TestAnotherClientIsFaster(t *testing.T) {
 					require.Equal(t, fmt.Sprintf(`{"i":%q}`, want), string(item))
 				}
 			}
-			// Whatever happened, nothing that the reader cannot authenticate
-			// was lost.
+			// In every case, no item was lost that the reader cannot
+			// authenticate.
 			other := newSession(t, store.MemorySession, testKey(t, 9))
 			foreign := 0
 			for _, letter := range tt.word {
@@ -435,8 +437,8 @@ func TestAnotherClientIsFaster(t *testing.T) {
 	}
 }
 
-// TestTheStoreDoesNotTakeBack is the one case in which popping with four
-// methods can lose an item: it must say so.
+// TestTheStoreDoesNotTakeBack is the one case in which a pop over four methods
+// can lose an item. The error must say so.
 func TestTheStoreDoesNotTakeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "r")
@@ -489,7 +491,7 @@ func TestStoreErrorsWhilePoppingFromTheEnd(t *testing.T) {
 	}
 }
 
-// missingRewriter changes nothing.
+// missingRewriter is a Rewriter that never changes anything.
 type missingRewriter struct{ *encsession.MemorySession }
 
 func (s missingRewriter) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
@@ -514,7 +516,7 @@ func TestARewriterThatChangesNothingIsNotAskedForEver(t *testing.T) {
 	})
 }
 
-// laggingStore shows items that are no longer there, as a replica may.
+// laggingStore shows an item that is no longer there, as a replica may.
 type laggingStore struct {
 	*encsession.MemorySession
 	stale    encsession.Item
@@ -541,8 +543,8 @@ func TestAStoreThatPopsNothingIsNotAskedForEver(t *testing.T) {
 	})
 }
 
-// TestProgressOfOthersIsNoMiss has another client pop just before this one, far
-// more often than misses are allowed.
+// TestProgressOfOthersIsNoMiss lets another client pop just before this one,
+// far more often than maxMisses.
 func TestProgressOfOthersIsNoMiss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFaultyStore()
@@ -562,8 +564,8 @@ func TestProgressOfOthersIsNoMiss(t *testing.T) {
 	})
 }
 
-// TestAForeignItemIsPutBackEvenIfTheCallerGivesUp has the caller give up while
-// the store pops what it must not.
+// TestAForeignItemIsPutBackEvenIfTheCallerGivesUp cancels the context while the
+// store pops an item that it must not pop.
 func TestAForeignItemIsPutBackEvenIfTheCallerGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "r")
@@ -578,9 +580,9 @@ func TestAForeignItemIsPutBackEvenIfTheCallerGivesUp(t *testing.T) {
 	})
 }
 
-// TestAnItemIsPutBackAfterAClear has a third client clear the session at the
-// moment at which an item is put back. It comes back, which is better than to
-// lose it: it may be newer than the clearing.
+// TestAnItemIsPutBackAfterAClear lets a third client clear the session just
+// before an item is put back. The item comes back. That is better than to lose
+// it, since it may be newer than the clearing.
 func TestAnItemIsPutBackAfterAClear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "r")
@@ -598,8 +600,8 @@ func TestAnItemIsPutBackAfterAClear(t *testing.T) {
 	})
 }
 
-// cancellingStore has another client add an item before it pops, and the caller
-// give up afterwards.
+// cancellingStore calls before and after around each pop: another client adds
+// an item, and the caller gives up.
 type cancellingStore struct {
 	encsession.Session
 	before func()
@@ -638,8 +640,8 @@ func TestWaitingForAPopEndsWithTheContext(t *testing.T) {
 	})
 }
 
-// TestConcurrentPopsAndAdds has several handles on one store, with a wrong key
-// among them.
+// TestConcurrentPopsAndAdds uses several handles on one store. One of them has
+// a wrong key.
 func TestConcurrentPopsAndAdds(t *testing.T) {
 	const adders, poppers, each = 4, 4, 50
 	memory := encsession.NewMemorySession(sessionID)
@@ -703,8 +705,8 @@ func TestConcurrentPopsAndAdds(t *testing.T) {
 	require.Len(t, getItems(t, foreign, 0), adders*each/10, "the foreign items are all there")
 }
 
-// TestConcurrentPopsOverFourMethods lets the goroutines of two handles get in
-// each other's way at random.
+// TestConcurrentPopsOverFourMethods lets the goroutines of two handles
+// interfere with each other at random.
 func TestConcurrentPopsOverFourMethods(t *testing.T) {
 	const n = 200
 	store := newFaultyStore()

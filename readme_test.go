@@ -18,8 +18,8 @@ var (
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
 )
 
-// TestREADME keeps the README's sample the body of Example, which is compiled
-// and run.
+// TestREADME requires the README's sample to be the body of Example, which is
+// compiled and run.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
@@ -36,8 +36,8 @@ func TestREADME(t *testing.T) {
 	require.Equal(t, unindented, string(sample[1]))
 }
 
-// TestREADMEsWorkspace keeps the go.work of the README one that Go takes: it must
-// name the release that the modules in it ask for.
+// TestREADMEsWorkspace requires the go.work of the README to be one that Go
+// takes: it must name the Go release that the modules in it require.
 func TestREADMEsWorkspace(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
@@ -48,8 +48,8 @@ func TestREADMEsWorkspace(t *testing.T) {
 		"the go.work in README.md must say %q, as go.mod does", release)
 }
 
-// documents returns the texts of all Markdown files by path, and the code of all
-// Go files as one text.
+// documents returns the texts of all Markdown files by path, and the code of
+// all Go files as one text.
 func documents(t *testing.T) (markdown map[string]string, code string) {
 	if _, err := os.Stat("interop"); err != nil {
 		t.Skip("this is not the repository, but the module alone: it has no nested modules")
@@ -75,7 +75,8 @@ func documents(t *testing.T) (markdown map[string]string, code string) {
 	return markdown, all.String()
 }
 
-// TestDocumentsLinkToWhatExists follows the links between files, to the heading.
+// TestDocumentsLinkToWhatExists follows the links between files, down to the
+// heading.
 func TestDocumentsLinkToWhatExists(t *testing.T) {
 	markdown, _ := documents(t)
 	for path, text := range markdown {
@@ -114,8 +115,8 @@ func anchors(text string) []string {
 	return names
 }
 
-// TestDocumentsShowCodeThatCompiles finds each Go snippet in a Go file, which is
-// built or tested.
+// TestDocumentsShowCodeThatCompiles requires each Go snippet to be in a Go
+// file, where it is built or tested.
 func TestDocumentsShowCodeThatCompiles(t *testing.T) {
 	indentation := regexp.MustCompile(`(?m)^[ \t]+`)
 	markdown, code := documents(t)

@@ -23,14 +23,15 @@ type look struct {
 var errNoRewriter = fmt.Errorf("%w: store is not a Rewriter", errors.ErrUnsupported)
 
 // walk goes over the stored items in one pass of the store's RewriteItems, and
-// returns how many were changed. edit gets each batch as it is stored and, one
-// by one as it asks for them, the items in it. An error of edit ends the pass,
-// leaves its batch alone, and is returned. Over a store that cannot rewrite,
-// the error is an errNoRewriter and edit was not called.
+// returns how many were changed. edit gets each batch as it is stored, and an
+// iterator that opens and judges the items in it one by one. If edit returns an
+// error, walk leaves this batch alone, ends the pass and returns the error. If
+// the store cannot rewrite, the error is an errNoRewriter, and edit was not
+// called.
 //
-// If the walk is careful, it asks for the keys again before another batch, and
-// pauses for as long as the last one took, if that was changed, for the sake of
-// other clients.
+// Before each further batch, a careful walk asks for the keys again. If the
+// last batch was changed, it first pauses for as long as that took, so that
+// other clients get a turn.
 //
 // The first undecryptable or malformed item is the barrier. With a wrong key
 // every envelope looks undecryptable, so plaintext below the barrier must stay.
@@ -94,9 +95,8 @@ func (s *EncryptedSession) walk(ctx context.Context, c *call, first int, careful
 	return changed, nil
 }
 
-// operate puts in the place of each stored item what decide returns for it: the
-// stored bytes, which leave it as it is, another item, or nil, which removes
-// it.
+// operate walks over the session and replaces each stored item by the result of
+// decide. The stored bytes leave the item as it is, and nil removes it.
 func (s *EncryptedSession) operate(ctx context.Context, c *call, decide func(look) (Item, error)) (int, error) {
 	if err := s.prepare(ctx, c); err != nil {
 		return 0, err
@@ -120,9 +120,10 @@ func (s *EncryptedSession) operate(ctx context.Context, c *call, decide func(loo
 	})
 }
 
-// pause gives other clients the time that a batch has taken from them: a store
-// may lock them all out meanwhile, as SQLite does, and let none of them in
-// between two batches that follow at once.
+// pause waits for d, or until the context is done. Between two batches it gives
+// other clients the time that the last batch has taken from them. A store such
+// as SQLite may lock them all out during a batch, and may let none of them in
+// if the next batch follows at once.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -134,25 +135,28 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Rekey seals every item that an older key opens again under the current key,
-// with the same payload and the same time of sealing, expired items included.
-// It returns how many. It leaves plaintext alone.
+// Rekey seals again, under the current key, every item that an older key opens,
+// expired items included. It returns how many. Their payloads and times of
+// sealing stay the same. It leaves plaintext alone.
 //
-// Items that no key opens, unless they are older than the TTL, and malformed
-// ones are left too; if there are any, Rekey finishes its work and returns a
-// [*SkippedError] that counts them. Do not retire a key then.
+// Rekey also leaves undecryptable and malformed items. If there are any, other
+// than undecryptable ones older than the TTL, it finishes its work and returns
+// a [*SkippedError] that counts them. Do not retire a key then.
 //
-// Rekey is safe beside readers, writers and another Rekey, and can be broken
-// off at any time and run again: it replaces an item only if that is still as
-// it was. It leaves items that others add under an old key meanwhile for the
-// next run; [EncryptedSession.Audit] tells whether one is needed. It works in
-// batches, with a pause after each that is as long as the batch took. If the
-// current key changes between two batches, it stops with [ErrKeyChanged]. The
-// count is of changed items, also with an error.
+// Rekey is safe beside readers, writers and another Rekey: it replaces an item
+// only if that is still as it was. It can be broken off at any time and run
+// again. It leaves items that others add under an old key meanwhile for the
+// next run; [EncryptedSession.Audit] tells whether one is needed.
+//
+// Rekey works in batches. After each batch that it has changed, it pauses for
+// as long as that took. If the current key changes between two batches, it
+// stops with [ErrKeyChanged]. If there is an error, the count is still that of
+// the changed items.
 //
 // Rekey needs a store that is a [Rewriter], and otherwise returns an error that
-// wraps errors.ErrUnsupported. Do not run it while a Python service reads with
-// the old key: that would delete every item that it cannot read.
+// wraps [errors.ErrUnsupported]. Do not run it while a Python service reads
+// with the old key: a pop of that service deletes every item that it cannot
+// read.
 func (s *EncryptedSession) Rekey(ctx context.Context) (int, error) {
 	c := s.begin("Rekey")
 	var skipped SkippedError
@@ -173,17 +177,18 @@ func (s *EncryptedSession) Rekey(ctx context.Context) (int, error) {
 }
 
 // SealPlaintext seals every stored item that is not encrypted, as of now, and
-// returns how many. It is for the migration of a store that held plaintext, and
-// it makes legitimate whatever lies there: run it once, while everybody who can
-// write to the database is trusted. Plaintext has no age; from now on these
-// items have one, and expire with the TTL of each reader.
+// returns how many. It is for the migration of a store that held plaintext.
+// Afterwards everything that lay there passes for authentic, so run it once,
+// while everybody who can write to the database is trusted. Plaintext has no
+// age; from now on these items have one, and expire with the TTL of each
+// reader.
 //
 // If the session holds an envelope that no key opens, and none that the current
 // key opens, SealPlaintext changes nothing and returns an [ErrUndecryptable]:
 // the key is likely to be wrong. It leaves malformed items, and plaintext that
 // lies below an undecryptable or malformed item, and returns a [*SkippedError]
-// that counts them. [WithUnreadableHistory] turns both off, so that plaintext
-// below such an item is sealed too.
+// that counts them. With [WithUnreadableHistory] it does not refuse, and seals
+// the plaintext below such an item too; malformed items stay as they are.
 //
 // It reads the session twice. Batches, pauses and errors are as in
 // [EncryptedSession.Rekey].
@@ -233,11 +238,12 @@ func (s *EncryptedSession) ownHistory(ctx context.Context, c *call) error {
 // counts such items.
 //
 // Age is counted as for the TTL, so that a Purge by the TTL removes the expired
-// items. It is in whole seconds, 0 or more; anything else is an error. 0 does
-// not turn it off: it removes every item but those of this very second.
+// items. It is in whole seconds, 0 or more; anything else is an error. An age
+// of 0 does not turn it off: it removes every authentic item that was sealed
+// before this very second.
 //
-// Batches, pauses and errors are as in [EncryptedSession.Rekey]. Removed
-// items may remain in database files, logs and backups.
+// Batches, pauses and errors are as in [EncryptedSession.Rekey]. Removed items
+// may remain in database files, logs and backups.
 func (s *EncryptedSession) Purge(ctx context.Context, age time.Duration) (int, error) {
 	c := s.begin("Purge")
 	if age < 0 || age%time.Second != 0 {
@@ -254,11 +260,12 @@ func (s *EncryptedSession) Purge(ctx context.Context, age time.Duration) (int, e
 	return c.Removed, s.end(ctx, &c, err)
 }
 
-// maxPasses is how often remove walks over a session that others keep changing.
+// maxPasses is how often remove walks over a session, if others keep changing
+// it.
 const maxPasses = 10
 
-// remove removes the items for which doomed returns true. If another client has
-// changed some of them meanwhile, such as a Rekey, it walks again.
+// remove removes the items for which doomed returns true. If another client,
+// such as a Rekey, has changed some of them meanwhile, it walks again.
 func (s *EncryptedSession) remove(ctx context.Context, c *call, doomed func(l look, skipped *SkippedError) bool) error {
 	for range maxPasses {
 		wanted := 0
@@ -279,18 +286,21 @@ func (s *EncryptedSession) remove(ctx context.Context, c *call, doomed func(l lo
 }
 
 // DeleteItems removes every item for which match returns true, and returns how
-// many. It is for erasure, such as "everything that this person said": match
-// sees every authentic item once, newest first, expired ones too, and under
-// [WithPlaintext] the plaintext above the first undecryptable or malformed
-// item. match runs in the caller's goroutine with no lock held. It may keep the
-// item. It does not see items that are added meanwhile.
+// many. It is for erasure, such as "everything that this person said".
+//
+// match sees every authentic item once, newest first, expired ones too. Under
+// [WithPlaintext] it also sees the plaintext above the first undecryptable or
+// malformed item. It does not see items that are added meanwhile. match runs in
+// the caller's goroutine with no lock held. It may keep the item. If another
+// client changes an item before it is removed, DeleteItems walks again, at most
+// ten times in all: then match sees all items again, and the added ones too.
 //
 // If there are items that match did not see (undecryptable and malformed ones,
 // and plaintext), DeleteItems finishes its work and returns a [*SkippedError]
 // that counts them: the erasure is not complete.
 //
-// Batches, pauses and errors are as in [EncryptedSession.Rekey].
-// Deleted items may remain in database files, logs and backups.
+// Batches, pauses and errors are as in [EncryptedSession.Rekey]. Deleted items
+// may remain in database files, logs and backups.
 func (s *EncryptedSession) DeleteItems(ctx context.Context, match func(Item) bool) (int, error) {
 	c := s.begin("DeleteItems")
 	if match == nil {
@@ -312,15 +322,17 @@ func (s *EncryptedSession) DeleteItems(ctx context.Context, match func(Item) boo
 	return c.Removed, s.end(ctx, &c, err)
 }
 
-// RewriteItems implements [Rewriter], for decorators around this session: edit
-// sees the readable items, and nothing of the others is changed. A replaced
-// item keeps its sealing time; one that was plaintext is sealed as of now. To
-// remove or replace plaintext that lies below an undecryptable or malformed
-// item is an error, as in PopItem. If the current key changes between two
-// batches, RewriteItems stops with [ErrKeyChanged]. If none of the first items
-// is readable, two batches of edit can be one batch of the store, so that an
-// error of the second undoes the first. Over a store that is not a Rewriter the
-// error wraps errors.ErrUnsupported.
+// RewriteItems implements [Rewriter], for decorators around this session. edit
+// sees the readable items, and the others stay as they are. A replaced item
+// keeps its sealing time; one that was plaintext is sealed as of now. If edit
+// removes or replaces plaintext that lies below an undecryptable or malformed
+// item, that is an error, as in PopItem.
+//
+// If the current key changes between two batches, RewriteItems stops with
+// [ErrKeyChanged]. If none of the first items is readable, two batches of edit
+// can be one batch of the store: then an error of the second leaves the first
+// undone too. If the store is not a Rewriter, the error wraps
+// [errors.ErrUnsupported].
 func (s *EncryptedSession) RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (int, error) {
 	c := s.begin("RewriteItems")
 	changed, err := s.rewriteItems(ctx, &c, first, edit)
@@ -337,7 +349,7 @@ func (s *EncryptedSession) rewriteItems(ctx context.Context, c *call, first int,
 	most := max(first, 1)
 	return s.walk(ctx, c, first, true, func(stored []Item, looks iter.Seq[look]) (new []Item, more bool, err error) {
 		var readables []look
-		var items, edited []Item // their payloads, and what edit makes of some
+		var items, edited []Item // their payloads, and the result of edit for some
 		for l := range looks {
 			c.count(l.judged)
 			if err := s.refuse(l.judged, l.position); err != nil {
@@ -368,8 +380,8 @@ func (s *EncryptedSession) rewriteItems(ctx context.Context, c *call, first int,
 	})
 }
 
-// reseal returns what is stored in place of a readable item if edit returns
-// item for it.
+// reseal returns the bytes to store in place of a readable item for which edit
+// has returned item; nil removes it.
 func (s *EncryptedSession) reseal(c *call, l look, item Item) (Item, error) {
 	switch {
 	case item != nil && bytes.Equal(item, l.payload):

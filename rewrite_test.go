@@ -24,9 +24,9 @@ import (
 
 const bubbleStart = 946684800 // the Unix time at which a synctest bubble starts
 
-// editedStore has a hook that runs after each edit and before the store changes
-// anything, with the number of the batch, from 1. An error of the hook is the
-// error of the store, which then leaves the batch alone.
+// editedStore is a store with a hook that runs after each edit, before the
+// store changes anything. The hook gets the number of the batch, from 1. If it
+// returns an error, the store leaves the batch alone and returns the error.
 type editedStore struct {
 	*faultyStore
 	edited func(batch int, new []encsession.Item) error
@@ -49,8 +49,8 @@ func (s editedStore) RewriteItems(ctx context.Context, first int, edit func([]en
 	return changed, err
 }
 
-// breaksAt is a hook of editedStore that fails once: with the n-th batch in
-// which something is to be changed.
+// breaksAt returns a hook of editedStore that fails once: at the n-th batch
+// that edit wants to change.
 func breaksAt(n int) func(int, []encsession.Item) error {
 	changes := 0
 	return func(_ int, new []encsession.Item) error {
@@ -64,8 +64,8 @@ func breaksAt(n int) func(int, []encsession.Item) error {
 	}
 }
 
-// replacing is an edit that puts other items in the place of these, over the
-// whole session; nil removes.
+// replacing returns an edit that replaces these items in the whole session; nil
+// removes an item.
 func replacing(replacements map[string]encsession.Item) func([]encsession.Item) ([]encsession.Item, bool) {
 	return func(stored []encsession.Item) ([]encsession.Item, bool) {
 		new := slices.Clone(stored)
@@ -102,7 +102,7 @@ func TestRekey(t *testing.T) {
 		old, older := newForger(testIKM(1), sessionID), newForger(testIKM(2), sessionID)
 		current, foreign := newForger(testIKM(0), sessionID), newForger(testIKM(9), sessionID)
 		untouched := []encsession.Item{
-			numbered(0), // injected or old plaintext: never legitimised by Rekey
+			numbered(0), // injected or old plaintext, which Rekey never seals
 			current.envelope(bubbleStart, `{"i":1}`),
 			foreign.envelope(bubbleStart, `{"i":2}`),
 			envelope("x"),
@@ -249,8 +249,8 @@ func TestPurgeRefuses(t *testing.T) {
 	require.Len(t, contents(t, store), 2)
 }
 
-// kinds are the kinds of stored items, each a letter: under which key (or none)
-// an item was sealed, when, and its payload.
+// kinds are the kinds of stored items by their letters: the key that has sealed
+// an item, if any, the time, and the payload.
 var kinds = map[rune]struct {
 	key     byte   // 0 is the current one, 1 an older one, 9 a foreign one
 	sealed  uint64 // 0 if the item is no envelope
@@ -264,7 +264,7 @@ var kinds = map[rune]struct {
 
 var kindForgers = map[byte]forger{0: newForger(testIKM(0), sessionID), 1: newForger(testIKM(1), sessionID), 9: newForger(testIKM(9), sessionID)}
 
-// kind makes item i of a session, of a kind.
+// kind returns item i of a session, of this kind.
 func kind(letter rune, i int) encsession.Item {
 	k := kinds[letter]
 	payload := fmt.Sprintf(k.payload, i)
@@ -274,7 +274,7 @@ func kind(letter rune, i int) encsession.Item {
 	return kindForgers[k.key].envelope(k.sealed, payload)
 }
 
-// words returns all words of the letters up to a length.
+// words returns all words of these letters up to a length.
 func words(letters string, length int) []string {
 	all := []string{""}
 	for begin := 0; length > 0; length-- {
@@ -289,9 +289,9 @@ func words(letters string, length int) []string {
 	return all
 }
 
-// outcome is what an operation makes of a session of several kinds of items, by
-// the design: item i becomes what[i], which is k for kept, r for removed, and s
-// for sealed under the current key.
+// outcome is the result of an operation over a session of several kinds of
+// items, by the design. Item i becomes what[i], which is k for kept, r for
+// removed, and s for sealed under the current key.
 type outcome struct {
 	what    []byte
 	skipped encsession.SkippedError
@@ -299,8 +299,7 @@ type outcome struct {
 	seen    []string
 }
 
-// design is the text of the design about what operations do with items, in a
-// plain form.
+// design is a plain form of the text of the design about operations and items.
 func design(operation, word string, plaintext, unreadable bool) outcome {
 	out := outcome{what: bytes.Repeat([]byte{'k'}, len(word))}
 	if operation == "SealPlaintext" && strings.ContainsAny(word, "uUF") && !strings.ContainsAny(word, "oOfn") && !unreadable {
@@ -382,7 +381,7 @@ func TestOperationsByTheDesign(t *testing.T) {
 			"DeleteItems": func(s *encsession.EncryptedSession) (int, error) {
 				return s.DeleteItems(t.Context(), func(item encsession.Item) bool {
 					seen = append(seen, string(item))
-					clear(item) // it is the caller's
+					clear(item) // the item belongs to the caller
 					return true
 				})
 			},
@@ -447,8 +446,8 @@ func TestOperationsByTheDesign(t *testing.T) {
 	})
 }
 
-// TestTheBarrierProtectsPlaintextUnderAWrongKey is the history of a session
-// that was migrated: plaintext, and then what K1 has sealed. A handle with K2
+// TestTheBarrierProtectsPlaintextUnderAWrongKey uses the history of a migrated
+// session: plaintext, and above it items that K1 has sealed. A handle with K2
 // cannot take the plaintext from K1.
 func TestTheBarrierProtectsPlaintextUnderAWrongKey(t *testing.T) {
 	store := newFaultyStore()
@@ -491,7 +490,7 @@ func TestTheBarrierProtectsPlaintextUnderAWrongKey(t *testing.T) {
 	require.Equal(t, 1, n, "the one thing that the option lifts the barrier for")
 }
 
-// TestTheBarrierIsKeptFromBatchToBatch has the barrier in the first batch of a
+// TestTheBarrierIsKeptFromBatchToBatch puts the barrier in the first batch of a
 // walk, and plaintext in the third.
 func TestTheBarrierIsKeptFromBatchToBatch(t *testing.T) {
 	store := newFaultyStore()
@@ -522,7 +521,7 @@ func TestSkippedErrorUnwrapsWhatItCounts(t *testing.T) {
 	}
 }
 
-// operations are those that change what is stored.
+// operations are the methods that change stored items.
 var operations = map[string]func(*encsession.EncryptedSession, context.Context) (int, error){
 	"Rekey":         (*encsession.EncryptedSession).Rekey,
 	"SealPlaintext": (*encsession.EncryptedSession).SealPlaintext,
@@ -616,8 +615,9 @@ func TestOperationErrors(t *testing.T) {
 	require.EqualError(t, err, "encsession: RewriteItems: edit is nil")
 }
 
-// TestOperationsLookAtTheirContextBetweenItems cancels in the middle of a batch
-// in which there is nothing to change: the rest of it is not even opened.
+// TestOperationsLookAtTheirContextBetweenItems cancels the context in the
+// middle of a batch that needs no change. The operation does not even open the
+// rest of it.
 func TestOperationsLookAtTheirContextBetweenItems(t *testing.T) {
 	for name, operation := range map[string]func(*encsession.EncryptedSession, context.Context) (int, error){
 		"Rekey":         operations["Rekey"],
@@ -640,7 +640,7 @@ func TestOperationsLookAtTheirContextBetweenItems(t *testing.T) {
 			require.NoError(t, session.AddItems(t.Context(), messages(n)...))
 			left := 20
 			if name == "SealPlaintext" {
-				left += n + 4 // its first walk, which does not count
+				left += n + 4 // its first walk, whose items do not count
 			}
 			changed, err := operation(session, &countdown{t.Context(), left})
 			require.ErrorIs(t, err, context.Canceled)
@@ -681,8 +681,8 @@ func fill(t testing.TB, store encsession.Session, letter rune, n int) {
 	require.NoError(t, store.AddItems(t.Context(), items...))
 }
 
-// ofKind is what there is to do for each operation, and what is left when it is
-// done.
+// ofKind is the kind of items that each operation changes, and whether they are
+// left afterwards.
 var ofKind = map[string]struct {
 	letter rune
 	left   bool
@@ -690,7 +690,7 @@ var ofKind = map[string]struct {
 	"Rekey": {'a', true}, "SealPlaintext": {'p', true}, "Purge": {'o', false}, "DeleteItems": {'o', false}, "RewriteItems": {'o', false},
 }
 
-// TestOperationsWorkInBatches breaks each operation off after its first batch
+// TestOperationsWorkInBatches lets each operation fail after its first batch,
 // and runs it again.
 func TestOperationsWorkInBatches(t *testing.T) {
 	const n = 2500
@@ -725,13 +725,13 @@ func TestOperationsWorkInBatches(t *testing.T) {
 	}
 }
 
-// TestOperationsBesideOthers runs all of them at once on one session, over and
-// over.
+// TestOperationsBesideOthers runs all operations at once on one session, again
+// and again.
 func TestOperationsBesideOthers(t *testing.T) {
 	const writers, each = 3, 60
 	store := encsession.NewMemorySession(sessionID)
-	// A rotation in the documented order: the writer with the old key can read
-	// the new one already.
+	// The rotation follows the documented order: the writer with the old key
+	// can already read items under the new one.
 	old := newSession(t, store, encsession.Keyring{Current: testKey(t, 1), Older: []encsession.Key{testKey(t, 0)}})
 	current := newSession(t, store, rotated(t))
 	var mu sync.Mutex
@@ -806,8 +806,8 @@ func TestOperationsBesideOthers(t *testing.T) {
 	}
 }
 
-// TestRekeyDoesNotBringBackWhatWasCleared has the session cleared between the
-// look and the swap.
+// TestRekeyDoesNotBringBackWhatWasCleared clears the session between the look
+// and the swap.
 func TestRekeyDoesNotBringBackWhatWasCleared(t *testing.T) {
 	store := newFaultyStore()
 	require.NoError(t, newSession(t, store.MemorySession, testKey(t, 1)).AddItems(t.Context(), messages(3)...))
@@ -822,7 +822,7 @@ func TestRekeyDoesNotBringBackWhatWasCleared(t *testing.T) {
 }
 
 // TestOperationsThroughADecorator works on the envelopes of the outer session,
-// inside those of the inner one.
+// which lie inside those of the inner one.
 func TestOperationsThroughADecorator(t *testing.T) {
 	inner := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 5))
 	require.NoError(t, newSession(t, inner, testKey(t, 1)).AddItems(t.Context(), messages(3)...))
@@ -835,8 +835,8 @@ func TestOperationsThroughADecorator(t *testing.T) {
 	require.Equal(t, 3, audit(t, inner).Readable)
 }
 
-// TestErrorsOfSeveralBatches has a malformed item in the second batch, and a
-// store that fails in the third.
+// TestErrorsOfSeveralBatches puts a malformed item in the second batch, and
+// lets the store fail in the third.
 func TestErrorsOfSeveralBatches(t *testing.T) {
 	store := newFaultyStore()
 	for i := range 2500 {
@@ -868,8 +868,8 @@ func TestErrorsOfSeveralBatches(t *testing.T) {
 	require.Equal(t, encsession.SkippedError{Malformed: 1}, skippedBy(t, err))
 }
 
-// TestOperationsPause has a store that keeps all others waiting while it
-// changes a batch.
+// TestOperationsPause uses a store that locks out all others while it changes a
+// batch.
 func TestOperationsPause(t *testing.T) {
 	for name, operation := range operations {
 		t.Run(name, func(t *testing.T) {
@@ -902,7 +902,8 @@ func TestOperationsPause(t *testing.T) {
 	}
 }
 
-// TestNoPauseAfterABatchWithoutChanges has a slow store, and nothing to do.
+// TestNoPauseAfterABatchWithoutChanges uses a slow store and a session without
+// anything to change.
 func TestNoPauseAfterABatchWithoutChanges(t *testing.T) {
 	for _, name := range []string{"Rekey", "Purge", "DeleteItems", "RewriteItems"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -920,7 +921,7 @@ func TestNoPauseAfterABatchWithoutChanges(t *testing.T) {
 	}
 }
 
-// TestAPauseIsForTheLastBatchAlone has something to do in the newest of three
+// TestAPauseIsForTheLastBatchAlone needs a change only in the newest of three
 // batches.
 func TestAPauseIsForTheLastBatchAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -938,8 +939,8 @@ func TestAPauseIsForTheLastBatchAlone(t *testing.T) {
 	})
 }
 
-// TestDeleteItemsIsForErasure removes what one person said, under two keys,
-// expired or not, and nothing else.
+// TestDeleteItemsIsForErasure removes everything that one person said, under
+// two keys, expired or not, and nothing else.
 func TestDeleteItemsIsForErasure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFaultyStore()
@@ -963,7 +964,8 @@ func TestDeleteItemsIsForErasure(t *testing.T) {
 	})
 }
 
-// TestAnErasureUnderAWrongKeyIsAnError removes nothing and says so.
+// TestAnErasureUnderAWrongKeyIsAnError shows that DeleteItems then removes
+// nothing and says so.
 func TestAnErasureUnderAWrongKeyIsAnError(t *testing.T) {
 	store := stored(t, "rrrr")
 	removed, err := newSession(t, store, testKey(t, 9)).DeleteItems(t.Context(), func(encsession.Item) bool { return true })
@@ -973,8 +975,8 @@ func TestAnErasureUnderAWrongKeyIsAnError(t *testing.T) {
 	require.Len(t, contents(t, store), 4)
 }
 
-// TestMatchSeesEachItemOnce has match use the session, keep its items and
-// change them.
+// TestMatchSeesEachItemOnce uses the session within match, keeps the items and
+// changes them.
 func TestMatchSeesEachItemOnce(t *testing.T) {
 	for _, letter := range "op" {
 		store := newFaultyStore()
@@ -987,7 +989,7 @@ func TestMatchSeesEachItemOnce(t *testing.T) {
 		removed, err := session.DeleteItems(t.Context(), func(item encsession.Item) bool {
 			shown = append(shown, string(item))
 			kept = append(kept, item)
-			if len(kept)%500 == 0 { // no lock is held, and what is added is not seen
+			if len(kept)%500 == 0 { // no lock is held, and match does not see added items
 				if err := session.AddItems(t.Context(), message("added meanwhile")); err != nil {
 					t.Error(err)
 				}
@@ -1012,8 +1014,8 @@ func TestMatchSeesEachItemOnce(t *testing.T) {
 	}
 }
 
-// lendingStore lends its memory to edit, wants it back as it was, and then uses
-// it for something else.
+// lendingStore lends its memory to edit. It checks that edit has not changed
+// the memory, and then uses it for something else.
 type lendingStore struct{ *encsession.MemorySession }
 
 func (s lendingStore) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
@@ -1036,8 +1038,8 @@ func (s lendingStore) RewriteItems(ctx context.Context, first int, edit func([]e
 	return n, err
 }
 
-// TestTheMemoryOfAStoreIsOnlyLent has plaintext and envelopes be kept and
-// changed by those who are shown them.
+// TestTheMemoryOfAStoreIsOnlyLent keeps and changes the items that match and
+// edit are shown, plaintext and envelopes.
 func TestTheMemoryOfAStoreIsOnlyLent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := lendingStore{stored(t, "rprp").MemorySession}
@@ -1131,7 +1133,7 @@ func TestAReplacedItemKeepsItsTimeOfSealing(t *testing.T) {
 }
 
 // TestEditSeesReadableItemsInBatches checks rules 1 and 2 of Rewriter over
-// stores whose batches hold few readable items, or none, or many.
+// stores whose batches hold few readable items, none, or many.
 func TestEditSeesReadableItemsInBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, word := range []string{
@@ -1172,8 +1174,8 @@ func TestEditSeesReadableItemsInBatches(t *testing.T) {
 	})
 }
 
-// TestRewriteItemsLeavesEqualItemsAlone gives the store back what it holds,
-// also in memory of its own.
+// TestRewriteItemsLeavesEqualItemsAlone returns the same items from edit, in
+// the same memory and in other memory.
 func TestRewriteItemsLeavesEqualItemsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := stored(t, "rpurr")
@@ -1249,7 +1251,8 @@ func TestRewriteItemsUnderStrictReads(t *testing.T) {
 	})
 }
 
-// TestEditMayUseTheSession holds no lock, and does not show what is added.
+// TestEditMayUseTheSession shows that no lock is held during edit, and that
+// edit does not see added items.
 func TestEditMayUseTheSession(t *testing.T) {
 	session := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 0))
 	require.NoError(t, session.AddItems(t.Context(), messages(5)...))
@@ -1269,8 +1272,8 @@ func TestEditMayUseTheSession(t *testing.T) {
 	}
 }
 
-// TestPlaintextInBulkLooksAtItsContext removes 40,000 items, as far as the time
-// allows.
+// TestPlaintextInBulkLooksAtItsContext removes 40,000 items, until the context
+// is done.
 func TestPlaintextInBulkLooksAtItsContext(t *testing.T) {
 	const n = 40_000
 	store := newFaultyStore()
@@ -1320,8 +1323,8 @@ func TestADecoratorAroundADecorator(t *testing.T) {
 			_, err = newSealer(t, testKey(t, 1)).Open(encsession.Item(getItems(t, store, 1)[0]))
 			require.NoError(t, err)
 
-			// An item that only the inner one can read lies on top: in place it
-			// is passed over, from the end it cannot be.
+			// An item that only the inner session can read lies on top. A
+			// Rewriter can pass over it, and a store with four methods cannot.
 			require.NoError(t, inner.AddItems(t.Context(), message("not sealed by the outer one")))
 			item, err := outer.PopItem(t.Context())
 			edit := replacing(map[string]encsession.Item{string(messages(1)[0]): message("edited")})
@@ -1360,8 +1363,8 @@ func TestADecoratorAroundADecorator(t *testing.T) {
 }
 
 // BenchmarkOperationsGrow runs each operation over 10,000 items and over
-// 100,000, in turn: ratio is the median of the ratios of the times, which would
-// be 10 if every item took as long.
+// 100,000, in turn. ratio is the median of the ratios of the times. It is 10 if
+// the time for each item stays the same.
 //
 //	go test -run '^$' -bench OperationsGrow -benchtime 3x .
 func BenchmarkOperationsGrow(b *testing.B) {
@@ -1394,8 +1397,9 @@ func BenchmarkOperationsGrow(b *testing.B) {
 	}
 }
 
-// TestRemovalsBesideARekey has another client seal items again between the look
-// of a removal and its write. An erasure must not leave them without an error.
+// TestRemovalsBesideARekey lets another client seal items again between the
+// look of a removal and its write. An erasure must not leave these items
+// without an error.
 func TestRemovalsBesideARekey(t *testing.T) {
 	store := encsession.NewMemorySession(sessionID)
 	older := newSession(t, store, testKey(t, 0), encsession.WithTTL(encsession.NoExpiry))
@@ -1413,7 +1417,7 @@ func TestRemovalsBesideARekey(t *testing.T) {
 	require.Empty(t, getItems(t, session, 0))
 }
 
-// TestRemovalsGiveUp has another client that changes the item in every pass.
+// TestRemovalsGiveUp lets another client change the item in every pass.
 func TestRemovalsGiveUp(t *testing.T) {
 	store := encsession.NewMemorySession(sessionID)
 	session := newSession(t, store, testKey(t, 0))
@@ -1432,8 +1436,8 @@ func TestRemovalsGiveUp(t *testing.T) {
 	require.Len(t, getItems(t, session, 0), 1)
 }
 
-// growth are the numbers of items that are set beside each other, a tenth of
-// them under -short, with which CI runs every benchmark once.
+// growth returns the two numbers of items to compare. Under -short, it returns
+// a tenth of them: CI runs every benchmark once in this way.
 func growth() []int {
 	if testing.Short() {
 		return []int{1_000, 10_000}

@@ -14,18 +14,18 @@ import (
 // as in pyca/cryptography.
 const maxClockSkew = 60
 
-// NoExpiry as a TTL means that items are readable whatever their age, even if
+// NoExpiry, used as a TTL, makes items readable whatever their age, even if
 // they were sealed in the future.
 const NoExpiry time.Duration = -1
 
-// Sealer seals and opens the items of one session, whatever stores them: it
-// turns items into envelopes and back. [EncryptedSession] is made of a Sealer
-// and a [Session]. A Sealer is immutable, safe for concurrent use, and never
-// shows a key, however it is printed. NewSealer makes one; the zero Sealer
-// returns errors.
+// Sealer seals and opens the items of one session, wherever they are stored: it
+// turns items into envelopes and back. An [EncryptedSession] uses a Sealer and
+// a [Session]. A Sealer is immutable, safe for concurrent use, and never shows
+// a key, however it is printed. [NewSealer] makes one; the zero Sealer returns
+// errors.
 type Sealer struct {
 	ttl  time.Duration
-	keys hidden[[]fernet.Key] // those of the session: the current one, then the older ones
+	keys hidden[[]fernet.Key] // of this session: the current key, then the older ones
 }
 
 // NewSealer returns the Sealer of a session. It seals under the key that is
@@ -100,8 +100,8 @@ func (s *Sealer) sealAt(payload []byte, sealed uint64) (Item, error) {
 	return slices.Concat([]byte(envelopeHead), token, []byte(envelopeTail)), nil
 }
 
-// Open returns the item in an envelope that a key of the Sealer opens. With
-// every error the item is nil. The errors are [ErrExpired] and [ErrFuture] for
+// Open returns the item in an envelope that a key of the Sealer opens. If there
+// is an error, the item is nil. The errors are [ErrExpired] and [ErrFuture] for
 // an authentic envelope, by the TTL and the clock; [ErrUndecryptable];
 // [ErrMalformed]; and [ErrPlaintext] for an item that is not an envelope.
 //
@@ -129,12 +129,12 @@ func (s *Sealer) open(stored Item, now uint64) (opened, error) {
 	return o, err
 }
 
-// Reseal returns the payload of an envelope that an older key opens, sealed
-// under the current key with the time of the old envelope, and true. If the
-// current key opens the envelope, Reseal returns a copy of it and false. It
-// ignores the age, and an authentic payload need not be JSON. The errors are
-// [ErrUndecryptable], [ErrMalformed] and [ErrPlaintext]; with each, sealed is
-// nil.
+// Reseal moves an envelope to the current key. If an older key opens the
+// envelope, Reseal seals the payload under the current key, with the time of
+// the old envelope, and returns the new envelope and true. If the current key
+// opens it, Reseal returns a copy of it and false. Reseal ignores the age, and
+// an authentic payload need not be JSON. The errors are [ErrUndecryptable],
+// [ErrMalformed] and [ErrPlaintext]; with each, sealed is nil.
 func (s *Sealer) Reseal(stored Item) (sealed Item, changed bool, err error) {
 	if err := s.check(); err != nil {
 		return nil, false, wrap("Reseal", err)
@@ -149,23 +149,24 @@ func (s *Sealer) Reseal(stored Item) (sealed Item, changed bool, err error) {
 	return sealed, err == nil, wrap("Reseal", err)
 }
 
-// opened is what a stored item holds.
+// opened is the content of a stored item.
 type opened struct {
 	payload Item   // nil unless a key opens it
-	sealed  uint64 // Unix time in seconds; anybody's word unless a key opens it
-	key     int    // current, older than that, or noKey
+	sealed  uint64 // Unix time in seconds; proves nothing unless a key opens the item
+	key     int    // current, the index of an older key, or noKey
 }
 
-// Which key has opened an item: the current one, an older one by its place
-// behind that, or none.
+// The index, among the keys of a Sealer, of the key that has opened an item:
+// the current key comes first, and then the older ones. If no key has opened
+// it, the index is noKey.
 const (
 	current = 0
 	noKey   = -1
 )
 
 // authenticate opens an envelope whatever its age and payload. Its errors are
-// ErrUndecryptable, with which the time of the token is returned, ErrMalformed
-// and ErrPlaintext.
+// ErrUndecryptable, ErrMalformed and ErrPlaintext. With ErrUndecryptable it
+// returns the time of the token too.
 func (s *Sealer) authenticate(stored Item) (opened, error) {
 	token, err := parseEnvelope(stored)
 	if err != nil {
@@ -198,8 +199,8 @@ func (s *Sealer) expired(sealed, now uint64) bool {
 	return s.ttl != NoExpiry && olderThan(sealed, now, s.ttl)
 }
 
-// The times below are Unix times in whole seconds, as tokens have them. That of
-// a token can be any number, so that sums would overflow.
+// The times below are Unix times in whole seconds, as in tokens. The time of a
+// token can be any number, so a sum could overflow.
 
 func unixTime(t time.Time) uint64 { return uint64(max(t.Unix(), 0)) }
 

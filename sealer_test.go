@@ -109,9 +109,9 @@ func TestOpenGivesTheItemToTheCaller(t *testing.T) {
 	require.Equal(t, stored, sealed)
 }
 
-// TestAppendingToAnItemSparesItsNeighbour holds items to their own capacity:
-// behind an item lie its padding and its signature, and behind these may lie
-// another item.
+// TestAppendingToAnItemSparesItsNeighbour shows that an item's capacity ends
+// with the item. Behind the item lie its padding and its signature, and another
+// item may follow.
 func TestAppendingToAnItemSparesItsNeighbour(t *testing.T) {
 	sealer := newSealer(t, testKey(t, 0), testKey(t, 1))
 	for n := range 64 {
@@ -135,8 +135,9 @@ func TestAppendingToAnItemSparesItsNeighbour(t *testing.T) {
 	}
 }
 
-// TestStoredBytesStayAsTheyWere opens in memory of its own: decryption works in
-// place, and the stored bytes are the store's.
+// TestStoredBytesStayAsTheyWere shows that Open and Reseal work in memory of
+// their own. Decryption works in place, and the stored bytes belong to the
+// store.
 func TestStoredBytesStayAsTheyWere(t *testing.T) {
 	stored := map[string]encsession.Item{
 		"current key": newForger(testIKM(0), sessionID).envelope(0, `{"n":1}`),
@@ -228,7 +229,7 @@ func TestAge(t *testing.T) {
 	}
 }
 
-// The test fixes which error counts if several would fit.
+// If an item has several faults, this test says which error counts.
 func TestAgeIsJudgedAfterAuthenticityAndBeforeThePayload(t *testing.T) {
 	sealer, err := encsession.NewSealer(sessionID, ringOf(testKey(t, 0)), time.Minute)
 	require.NoError(t, err)
@@ -298,7 +299,7 @@ func TestReseal(t *testing.T) {
 	}
 	for name, tt := range hostileEnvelopes() {
 		if strings.HasPrefix(name, "payload: ") {
-			continue // authentic, and so to be carried over: above
+			continue // authentic, so Reseal carries it over, as tested above
 		}
 		sealed, changed, err := sealer.Reseal(tt.stored)
 		if name == "token: another key" {
@@ -361,8 +362,8 @@ func FuzzSeal(f *testing.F) {
 	})
 }
 
-// fernetVector is a vector of the Fernet project. A TTL of 0 or less means
-// none.
+// fernetVector is a test vector of the Fernet project. A TTL of 0 or less means
+// that it has none.
 type fernetVector struct {
 	Desc, Token, Src, Secret string
 	Now                      time.Time
@@ -411,7 +412,8 @@ func TestFernetVectorsOpen(t *testing.T) {
 		require.Equal(t, v.Src, string(payload))
 		require.Equal(t, 0, key)
 		require.Equal(t, uint64(499162800), sealed)
-		// The age is right, and the payload is no item, which comes after it.
+		// The age is good. The payload, which is judged after it, is not an
+		// item.
 		_, err = v.sealer(t).OpenAt(envelope(v.Token), v.Now)
 		require.ErrorIs(t, err, encsession.ErrMalformed)
 		require.ErrorContains(t, err, "authentic")
@@ -439,7 +441,7 @@ func TestInvalidFernetVectorsDoNot(t *testing.T) {
 			_, err := v.sealer(t).OpenAt(envelope(v.Token), v.Now)
 			require.ErrorIs(t, err, causes[v.Desc])
 			if v.Desc == "payload padding error" || v.Desc == "incorrect IV (causes padding error)" {
-				// The signature is right: the padding alone is the reason.
+				// The signature is good, so the padding alone is the reason.
 				key, err := fernet.DecodeKey(v.Secret)
 				require.NoError(t, err)
 				raw, err := base64.URLEncoding.DecodeString(v.Token)

@@ -21,9 +21,9 @@ type Item = json.RawMessage
 // handles on one session. A method does not change the item slices that it is
 // given, and does not keep them after it returns. Slices that it returns belong
 // to the caller, who may change them. If the context is done, a method changes
-// nothing and returns the context's error (errors.Is finds it). A method that
-// returns an error has changed nothing; only if a connection breaks in the
-// middle of a commit may the outcome be open.
+// nothing and returns the context's error ([errors.Is] finds it). A method that
+// returns an error has changed nothing. There is one exception: if a connection
+// breaks in the middle of a commit, the outcome is open.
 //
 // Two different session IDs are two sessions that never see each other's items,
 // even if the IDs differ only by case, accents, Unicode normal form or a
@@ -46,7 +46,7 @@ type Session interface {
 	// AddItems appends items to the session in the order given: all of them or,
 	// with an error, none. Items of concurrent calls are not mixed with one
 	// another. An item that is not JSON is an error; a store may be stricter
-	// and refuse whatever [ValidItem] refuses. To add no items is no error.
+	// and refuse whatever [ValidItem] refuses. Adding no items is no error.
 	AddItems(ctx context.Context, items ...Item) error
 
 	// PopItem removes the newest item and returns it. It returns nil and no
@@ -58,14 +58,14 @@ type Session interface {
 	ClearSession(ctx context.Context) error
 }
 
-// Rewriter is an optional capability of a Session: one pass over what is
-// stored, newest first, that can change items in their places.
-// [EncryptedSession] needs it to remove an item from below others, and for
-// Rekey, SealPlaintext, Purge and DeleteItems. RewriteItems follows the rules
-// of [Session] for concurrency, contexts, errors and slice ownership.
+// Rewriter is an optional capability of a Session: one pass over the stored
+// items, newest first, that can change them in place. [EncryptedSession] needs
+// it to remove an item that lies below others, and for Rekey, SealPlaintext,
+// Purge and DeleteItems. RewriteItems follows the rules of [Session] for
+// concurrency, contexts, errors and slice ownership.
 //
 // A decorator implements Rewriter by forwarding to its store, and returns an
-// error that wraps errors.ErrUnsupported if that store is not a Rewriter.
+// error that wraps [errors.ErrUnsupported] if that store is not a Rewriter.
 // Beware of embedding: a type that embeds a Rewriter is one too, and
 // EncryptedSession then pops through its RewriteItems, not its PopItem.
 type Rewriter interface {
@@ -73,13 +73,13 @@ type Rewriter interface {
 	// batch as edit says.
 	//
 	//  1. Every item that is stored throughout the pass goes to edit exactly
-	//     once, newest first; so do the items within a batch. Items that are
-	//     added after the start do not.
+	//     once. The batches come newest first, and so do the items within a
+	//     batch. Items that are added after the start do not go to edit.
 	//  2. The first batch has at most first items; a first below 1 counts as 1.
 	//     Later batches have at most 1,000 items, and end once they reach 1
-	//     MiB. A store should begin small and double, since a pop often ends
-	//     early. There are no empty batches: over an empty session edit is not
-	//     called.
+	//     MiB. A store should begin with a small batch and double its size,
+	//     since a pop often ends early. There are no empty batches: if the
+	//     session is empty, edit is not called.
 	//  3. If edit returns a nil new, the batch stays as it is. Otherwise new
 	//     has the length of stored: new[i] with equal bytes leaves stored[i]
 	//     alone, nil removes it, and any other item takes its place and keeps
@@ -96,10 +96,10 @@ type Rewriter interface {
 	//     transaction and no connection meanwhile, so edit may sleep and may
 	//     use the session. It must not keep or change stored. The store may
 	//     retry a change, but never calls edit twice for one batch.
-	//  7. The store checks the context before each batch. If edit returns more
-	//     as false, the pass ends after this batch.
+	//  7. The store checks the context before each batch. If edit returns false
+	//     for more, the pass ends after this batch.
 	//  8. A store that cannot rewrite returns an error that wraps
-	//     errors.ErrUnsupported, before it calls edit.
+	//     [errors.ErrUnsupported], before it calls edit.
 	//
 	// The result is the number of items that were changed or removed.
 	RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (changed int, err error)
@@ -115,5 +115,5 @@ type SessionInfo struct {
 
 // ValidItem reports whether b is an item: a JSON object (RFC 8259) in valid
 // UTF-8, nested at most 10,000 levels deep, as encoding/json reads it. It is
-// several times as fast as json.Valid, so stores can check what they read.
+// several times as fast as [json.Valid], so stores can check what they read.
 func ValidItem(b []byte) bool { return jsonobject.Valid(b) }

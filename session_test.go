@@ -11,7 +11,7 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// TestItemIsAnAlias fails to compile if a store needed this package for its
+// TestItemIsAnAlias does not compile if a store needs this package for its
 // items.
 func TestItemIsAnAlias(t *testing.T) {
 	var item json.RawMessage = encsession.Item(`{}`)

@@ -13,7 +13,7 @@ import (
 // The zero TypedSession returns errors.
 //
 // The items of the OpenAI Go SDK are unions that encoding/json alone cannot
-// decode, or loses parts of. For them there is the module
+// decode, or loses parts of. For them, use the module
 // github.com/encsession/encsession/openaisession.
 //
 // Members that T does not hold are lost if an item is decoded and added again.
@@ -34,15 +34,15 @@ func Typed[T any](s Session) TypedSession[T] {
 	return TypedSession[T]{session: s}
 }
 
-// SessionID returns the ID of the session, and the empty string if Typed was
+// SessionID returns the ID of the session, or the empty string if [Typed] was
 // given a nil Session.
 func (t TypedSession[T]) SessionID() string {
 	return t.store().SessionID()
 }
 
-// GetItems returns the newest limit items, oldest first; all of them if limit
-// is 0 or less. An item that cannot be decoded into T is a [*DecodeError], and
-// no items are returned.
+// GetItems returns the newest limit items, oldest first, or all of them if
+// limit is 0 or less. If an item cannot be decoded into T, GetItems returns no
+// items and a [*DecodeError].
 func (t TypedSession[T]) GetItems(ctx context.Context, limit int) ([]T, error) {
 	items, err := t.store().GetItems(ctx, limit)
 	if err != nil {
@@ -107,10 +107,11 @@ func decode[T any](item Item, value *T, position int) error {
 	return nil
 }
 
-// DecodeError is returned by TypedSession.GetItems and TypedSession.PopItem for
-// an item that cannot be decoded into the type of the view. Printed in any way,
-// it names the position of the item, counted from the newest, which is 0, and
-// the type. It shows neither the item nor the cause, which may quote the item.
+// DecodeError is returned by [TypedSession.GetItems] and [TypedSession.PopItem]
+// for an item that cannot be decoded into the type of the view. However it is
+// printed, it shows the type and the position of the item, counted from the
+// newest, which is 0. It shows neither the item nor the cause, which may quote
+// the item.
 type DecodeError struct {
 	position int
 	typ      string
@@ -118,7 +119,7 @@ type DecodeError struct {
 	err      hidden[error]
 }
 
-// Error names the position of the item and the type.
+// Error returns a text with the position of the item and the type.
 func (e DecodeError) Error() string {
 	return fmt.Sprintf("encsession: item %d from the newest cannot be decoded into %s", e.position, e.typ)
 }

@@ -82,7 +82,8 @@ func TestTypedOfNil(t *testing.T) {
 	}
 }
 
-// quoting is a type whose errors quote what it is given, in both directions.
+// quoting is a type whose errors quote the value, both when it is read and when
+// it is written.
 type quoting struct{ V string }
 
 func (q *quoting) UnmarshalJSON(b []byte) error { return fmt.Errorf("cannot read %s", b) }

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// judged is a stored item and the judgement of a read: it is readable if err is
-// nil, and then the payload is the item that a read returns. An item that has
-// not been judged yet has neither.
+// judged is a stored item and the judgement of a read. If err is nil, the item
+// is readable, and the payload is the item that a read returns. If the item has
+// not been judged yet, both err and the payload are nil.
 type judged struct {
 	opened
 	stored Item
@@ -41,14 +41,15 @@ func (s *EncryptedSession) judge(keys *keyset, stored Item, now uint64) judged {
 	return judged{opened: o, stored: stored, err: err}
 }
 
-// newest judges stored items, newest first, until count has been true limit
-// times; all of them if limit is 0 or less. The result is in that order.
+// newest judges stored items, newest first, until count has returned true limit
+// times. If limit is 0 or less, it judges all items. The result is in that
+// order.
 //
 // It reads the store in windows, each more than twice as long as the one
 // before. A longer window begins with the items of the shorter one, unless
 // other clients have changed the store, so those are judged once. Under
-// WithStrictReads the first item to be dropped, other than an expired one, is
-// the error.
+// WithStrictReads, the error is about the first item that a read would drop,
+// other than an expired one.
 func (s *EncryptedSession) newest(ctx context.Context, keys *keyset, limit int, count func(judged) bool) (found []judged, err error) {
 	now := unixTime(time.Now())
 	for window := limit; ; window = wider(window, limit) {
@@ -63,8 +64,8 @@ func (s *EncryptedSession) newest(ctx context.Context, keys *keyset, limit int, 
 		found = make([]judged, 0, len(stored))
 		counted := 0
 		for len(found) < len(stored) {
-			// Each item counts for one at most: at least as many as are missing
-			// have to be judged.
+			// An item counts once at most, so at least as many items as are
+			// missing must be judged.
 			start, n := len(found), len(stored)-len(found)
 			if limit > 0 {
 				n = min(n, limit-counted)
@@ -115,7 +116,7 @@ func (w judging) do(i int, j *judged) error {
 	return w.s.refuse(*j, w.start+i)
 }
 
-// refuse returns the error of a read that strict reads want for an item.
+// refuse returns an error for an item that is an error of a strict read.
 func (s *EncryptedSession) refuse(j judged, position int) error {
 	if s.strict && !readable(j) && !expired(j) {
 		return atPosition(position, j.err)
@@ -127,9 +128,9 @@ func atPosition(position int, err error) error {
 	return fmt.Errorf("item %d from the newest: %w", position, err)
 }
 
-// wider returns the next window after n: as long again, and a limit more, so
-// that log2(k/limit)+2 windows are enough if the newest k items do not count.
-// It returns 0, which means all, for a window that is too long to count.
+// wider returns the size of the window that follows one of size n: 2n plus
+// limit. So if the newest k items do not count, log2(k/limit)+2 windows are
+// enough. If the size would overflow, it returns 0, which means all items.
 func wider(n, limit int) int {
 	if n > (math.MaxInt-limit)/2 {
 		return 0

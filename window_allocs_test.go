@@ -15,8 +15,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// TestSmallCallsAllocateLittle holds a call of one item to two allocations
-// beyond those of fernet-go, over a store that allocates nothing.
+// TestSmallCallsAllocateLittle allows a call with one item two allocations more
+// than fernet-go makes. The store allocates nothing.
 func TestSmallCallsAllocateLittle(t *testing.T) {
 	store := &sharingStore{items: make([]encsession.Item, 0, 3000)}
 	session := newSession(t, store, testKey(t, 0))
@@ -39,8 +39,8 @@ func TestSmallCallsAllocateLittle(t *testing.T) {
 	require.LessOrEqual(t, get, open+2)
 }
 
-// heapAt is a context that measures the heap when it is asked for the last item
-// of a read: then all others are open.
+// heapAt is a context that measures the heap when it is checked before the last
+// item of a read. All other items are open then.
 type heapAt struct {
 	context.Context
 	left int
@@ -54,10 +54,10 @@ func (c *heapAt) Err() error {
 	return nil
 }
 
-// TestGetItemsHoldsLittle holds a read to one and a half times the plaintext
-// that it returns, beyond the store's own items and slice. For items below some
-// 400 bytes what is fixed in size, 57 bytes of a token and 80 of a judgement,
-// weighs more than that.
+// TestGetItemsHoldsLittle allows a read to hold one and a half times the
+// plaintext that it returns, not counting the store's own items and slice.
+// Items below about 400 bytes would need more, since each has a fixed cost: 57
+// bytes of a token and 80 of a judgement.
 func TestGetItemsHoldsLittle(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for _, size := range []int{400, 500, 1000, 1024, 2000, 4000, 16000, 64000} {
@@ -69,7 +69,7 @@ func TestGetItemsHoldsLittle(t *testing.T) {
 				head := fmt.Sprintf(`{"i":"%08d","content":"`, i)
 				require.NoError(t, session.AddItems(t.Context(), encsession.Item(head+strings.Repeat("x", size-len(head)-2)+`"}`)))
 			}
-			ctx := &heapAt{Context: t.Context(), left: n + 1} // GetItems asks once before it reads
+			ctx := &heapAt{Context: t.Context(), left: n + 1} // GetItems checks it once before it reads
 			before := heap()
 			items, err := session.GetItems(ctx, 0)
 			require.NoError(t, err)

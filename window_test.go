@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// countOpenings counts how often a session asks for its keys, which is once an
-// opening.
+// countOpenings counts how often a session uses its keys, which is once for
+// each opening.
 func countOpenings(s *EncryptedSession) *atomic.Int64 {
 	var opened atomic.Int64
 	sealer := &s.keys.Load().sealer
@@ -26,7 +26,7 @@ func countOpenings(s *EncryptedSession) *atomic.Int64 {
 	return &opened
 }
 
-// countingStore counts reads, and the items that it returned.
+// countingStore counts the reads, and the items that they have returned.
 type countingStore struct {
 	Session
 	reads, items int
@@ -39,9 +39,9 @@ func (s *countingStore) GetItems(ctx context.Context, limit int) ([]Item, error)
 	return items, err
 }
 
-// TestUnreadableItemsCostLittle has the newest items of a long history
-// unreadable. Each of them is opened once, and the store is asked for little
-// more than what is needed, in few reads.
+// TestUnreadableItemsCostLittle reads a long history whose newest items are
+// unreadable. Each of them is opened once. The store is asked for few more
+// items than necessary, in few reads.
 func TestUnreadableItemsCostLittle(t *testing.T) {
 	key, err := ParseKey(GenerateKey())
 	require.NoError(t, err)
@@ -77,8 +77,8 @@ func TestUnreadableItemsCostLittle(t *testing.T) {
 	}
 }
 
-// TestAHistoryThatIsUnreadableIsOpenedOnce has fewer readable items than are
-// asked for.
+// TestAHistoryThatIsUnreadableIsOpenedOnce asks for more items than are
+// readable.
 func TestAHistoryThatIsUnreadableIsOpenedOnce(t *testing.T) {
 	key, err := ParseKey(GenerateKey())
 	require.NoError(t, err)
@@ -104,8 +104,8 @@ func TestAHistoryThatIsUnreadableIsOpenedOnce(t *testing.T) {
 	}
 }
 
-// TestEqualItemsAreOpenedOnceEach has one unreadable envelope in the store many
-// times, and one readable.
+// TestEqualItemsAreOpenedOnceEach stores one unreadable envelope and two
+// readable ones many times.
 func TestEqualItemsAreOpenedOnceEach(t *testing.T) {
 	key, err := ParseKey(GenerateKey())
 	require.NoError(t, err)
@@ -141,8 +141,8 @@ func TestWider(t *testing.T) {
 	require.Equal(t, 0, wider(math.MaxInt, math.MaxInt))
 }
 
-// TestAClockBeforeTheEpoch takes everything for future, rather than for very
-// old.
+// TestAClockBeforeTheEpoch shows that items then seem to be from the future,
+// rather than very old.
 func TestAClockBeforeTheEpoch(t *testing.T) {
 	s := &Sealer{ttl: time.Hour}
 	clock := unixTime(time.Unix(-10, 0))

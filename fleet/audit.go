@@ -7,10 +7,10 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// Audit reports on all sessions, and changes nothing. [Result] has the report
-// of each session, as [encsession.EncryptedSession.Audit] returns it, and
-// Summary.Report their sum. A session with items that are undecryptable,
-// malformed or not encrypted is a finding, and no error.
+// Audit reports on all sessions, and changes nothing. Each [Result] has the
+// report of its session, as [encsession.EncryptedSession.Audit] returns it, and
+// Summary.Report has their sum. Items that are undecryptable, malformed or not
+// encrypted are findings, not errors.
 //
 // A key may be retired if its count in Summary.Report.Keys is 0, no session has
 // failed, nothing is undecryptable, and no writer uses the key any more. If the

@@ -60,8 +60,8 @@ func TestAuditAddsTheReportsUp(t *testing.T) {
 	}
 }
 
-// Each tenant has keys of its own, and some are current for one and older for
-// another.
+// Each tenant has keys of its own. Some keys are current for one tenant and
+// older for another.
 func TestAuditMergesKeysByFingerprint(t *testing.T) {
 	keys := map[string]encsession.Keyring{
 		"a": {Current: newKey(t, 5), Older: []encsession.Key{newKey(t, 6), newKey(t, 7)}},
@@ -93,7 +93,7 @@ func TestAuditMergesKeysByFingerprint(t *testing.T) {
 	}
 }
 
-// Otherwise nobody could tell whether a raw secret may be retired.
+// Otherwise nobody would know whether a raw secret may be retired.
 func TestAuditTellsRawSecretsApartByTheirPlace(t *testing.T) {
 	current, older := rawKey(t, "correct horse battery staple"), rawKey(t, "hunter2, but longer")
 	s := newStore(t, encsession.Keyring{Current: current, Older: []encsession.Key{older}})

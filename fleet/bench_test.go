@@ -15,8 +15,8 @@ import (
 
 const benchItems = 20
 
-// atScale returns a number of sessions, and a tenth of it under -short, with
-// which CI runs every benchmark once.
+// atScale returns a number of sessions. Under -short, it returns a tenth of it:
+// CI runs every benchmark once in this way.
 func atScale(sessions int) int {
 	if testing.Short() {
 		return sessions / 10
@@ -24,9 +24,9 @@ func atScale(sessions int) int {
 	return sessions
 }
 
-// BenchmarkFleet works on 10,000 sessions of 20 items of about 200 bytes in
-// memory. Of the sessions, one in a hundred holds an item under the current key
-// before a rekey, as in a change of keys under way.
+// BenchmarkFleet works on 10,000 sessions in memory, each with 20 items of
+// about 200 bytes. Before a rekey, one session in a hundred holds an item under
+// the current key, as in a change of keys.
 func BenchmarkFleet(b *testing.B) {
 	text := fmt.Sprintf(`{"role":"user","content":"%0180d"}`, 0)
 	keys := ring(b, 1, 2)

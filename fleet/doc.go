@@ -9,31 +9,34 @@
 //	}
 //	summary, err := fleet.Audit(ctx, store.Sessions(ctx), open, fleet.WithWorkers(8))
 //
-// The listing is ranged over in the goroutine of the caller. The store must be
-// able to open and change sessions while it lists them. A session that is added
-// or cleared meanwhile may be seen or not.
+// An operation ranges over the listing in the goroutine of the caller. The
+// store must be able to open and change sessions while it lists them. If a
+// session is added or cleared meanwhile, the operation may see it or not.
 //
 // # Sessions that fail
 //
 // An operation goes on past a session that fails. The error that it returns at
 // the end holds a [*FailedError], with the number of such sessions and the
-// first of their errors; [WithResults] gets all of them. A session whose key
-// was destroyed on purpose ([encsession.ErrKeyDestroyed]) is erased and has not
-// failed. Items that nobody could judge are findings: the operation has
-// finished such a session, and its error holds a [*encsession.SkippedError]
-// that counts these items in all sessions. Audit reports them without an error.
+// first of their errors; [WithResults] gets all of them. If the key of a
+// session was destroyed on purpose ([encsession.ErrKeyDestroyed]), the session
+// is erased and has not failed.
+//
+// Items that nobody could judge are findings. A session with findings is
+// finished all the same. The error of the operation then holds a
+// [*encsession.SkippedError] that counts these items in all sessions. [Audit]
+// reports findings without an error.
 //
 // An operation ends early if the context ends or if the listing has an error.
 // It then waits for the sessions that are being worked on, and returns the
 // Summary of the work that is done. Each operation can be run again at any
 // time.
 //
-// If the func that opens a session, an observer, a match or a store panics, or
-// ends its goroutine, the same panic or end comes to the caller, after all
-// other goroutines have ended.
+// If the func that opens a session, an observer, a match or a store panics, the
+// same panic reaches the caller, after all other goroutines have ended. The
+// same goes for [runtime.Goexit].
 //
 // # Memory
 //
-// An operation remembers one entry for each distinct key, the first ten errors,
-// and nothing for each session.
+// An operation keeps one entry for each distinct key and the first ten errors.
+// It keeps nothing for each session.
 package fleet

@@ -15,8 +15,8 @@ import (
 	"github.com/encsession/encsession/fleet"
 )
 
-// memoryStore stands for the store of an application, such as that of the
-// module sqlstore or redisstore.
+// memoryStore stands for the store of an application, such as one of the
+// modules sqlstore and redisstore.
 type memoryStore map[string]*encsession.MemorySession
 
 func (s memoryStore) Session(id string) encsession.Session { return s[id] }
@@ -102,8 +102,8 @@ func ExampleRekey() {
 	// findings: 0
 }
 
-// Everything that names a person is removed from all sessions. An error would
-// say that the erasure is not complete.
+// Everything that names a person is removed from all sessions. If there is an
+// error, the erasure is not complete.
 func ExampleDeleteItems() {
 	ctx := context.Background()
 	key, _ := encsession.ParseKey("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=") // yours comes from a secret manager

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newKey returns the n-th of some keys.
+// newKey returns the n-th of the keys of the tests.
 func newKey(t testing.TB, n byte) encsession.Key {
 	key, err := encsession.NewKey(secret(n))
 	require.NoError(t, err)
@@ -27,7 +27,7 @@ func newKey(t testing.TB, n byte) encsession.Key {
 func secret(n byte) []byte { return append(bytes.Repeat([]byte{n}, 31), 255) }
 
 // notJSON returns an authentic item of session a, under the n-th key, whose
-// payload is no item.
+// payload is not an item.
 func notJSON(t testing.TB, n byte) string {
 	derived, err := hkdf.Key(sha256.New, secret(n), []byte("a"), "agents.session-store.hkdf.v1", 32)
 	require.NoError(t, err)
@@ -36,7 +36,7 @@ func notJSON(t testing.TB, n byte) string {
 	return fmt.Sprintf(`{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"%s"}`, token)
 }
 
-// rawKey returns a raw secret, as Python has them.
+// rawKey returns a raw secret, such as Python uses.
 func rawKey(t testing.TB, secret string) encsession.Key {
 	key, err := encsession.ParsePythonKey(secret)
 	require.NoError(t, err)
@@ -44,7 +44,7 @@ func rawKey(t testing.TB, secret string) encsession.Key {
 	return key
 }
 
-// store is a store of sessions in memory, with faults.
+// store is a store of sessions in memory that can fail.
 type store struct {
 	t      testing.TB
 	ids    []string
@@ -53,8 +53,8 @@ type store struct {
 	mu     sync.Mutex
 	stored map[string]*encsession.MemorySession
 
-	opening func(ctx context.Context, id string) error // asked before a session is opened, if not nil
-	listing func(pass, n int) error                    // asked before the n-th session of a listing is given, if not nil
+	opening func(ctx context.Context, id string) error // runs before a session is opened; may be nil
+	listing func(pass, n int) error                    // runs before a listing gives its n-th session; may be nil
 	passes  int
 }
 
@@ -63,7 +63,7 @@ func newStore(t testing.TB, keys encsession.KeySource, opts ...encsession.Option
 		stored: make(map[string]*encsession.MemorySession)}
 }
 
-// session returns what is stored of a session, which it lists from then on.
+// session returns the stored session with this ID, and lists it from then on.
 func (s *store) session(id string) *encsession.MemorySession {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,14 +94,14 @@ const (
 	malformed = `{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"?"}`
 )
 
-// items returns what is stored of a session, in one string.
+// items returns the stored items of a session as one string.
 func (s *store) items(id string) string {
 	items, err := s.session(id).GetItems(context.Background(), 0)
 	require.NoError(s.t, err)
 	return fmt.Sprintf("%s", items)
 }
 
-// all returns what is stored of all sessions.
+// all returns the stored items of all sessions.
 func (s *store) all() (all []string) {
 	for _, id := range s.ids {
 		all = append(all, s.items(id))
@@ -136,7 +136,8 @@ func (s *store) open(ctx context.Context, id string) (*encsession.EncryptedSessi
 	return encsession.New(s.session(id), s.keys, s.opts...)
 }
 
-// operations are all operations, with arguments that change something.
+// operations are all operations, with arguments that make them change
+// something.
 var operations = map[string]func(context.Context, iter.Seq2[encsession.SessionInfo, error], fleet.OpenFunc, ...fleet.Option) (fleet.Summary, error){
 	"Audit":         fleet.Audit,
 	"Rekey":         fleet.Rekey,

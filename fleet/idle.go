@@ -10,22 +10,22 @@ import (
 )
 
 // ClearIdle removes all items of every session that has been idle for longer
-// than idle: whole seconds, at least one. A session is idle since its newest
-// authentic item was sealed, whatever the TTL. The times in the listing do not
-// count, since whoever can write to the store can change them. A session without
-// an authentic item is never cleared.
+// than idle: whole seconds, at least one. The idle time of a session begins
+// when its newest authentic item was sealed, whatever the TTL. The times in the
+// listing do not count, since whoever can write to the store can change them. A
+// session without an authentic item is never cleared.
 //
-// If a session holds items that nobody can judge (undecryptable and malformed
-// ones, and those that are not encrypted, with or without WithPlaintext), any of
-// them may be newer. ClearIdle leaves such a session whole, and the error holds
-// a [*encsession.SkippedError] that counts these items, unless an authentic item
-// is newer than idle.
+// Nobody can judge undecryptable and malformed items, and items that are not
+// encrypted, with or without WithPlaintext: any of them may be newer than idle.
+// If a session holds such items, and no authentic item newer than idle,
+// ClearIdle leaves the session whole. The error then holds a
+// [*encsession.SkippedError] that counts these items.
 //
 // ClearIdle audits a session and, if it is idle, purges it by the same age. It
-// does not call ClearSession, so that an item that arrives meanwhile stays, with
-// whatever else was sealed within that age. The older items go even then: this
-// race remains, for the time of one Purge. The entry of the session in the
-// listing of the store may stay, without items.
+// does not call ClearSession, so an item that arrives meanwhile stays, and so
+// does everything else that was sealed within that age. Even then the older
+// items go: this race remains, for the time of one Purge. The entry of the
+// session in the listing of the store may stay, without items.
 func ClearIdle(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, idle time.Duration, opts ...Option) (Summary, error) {
 	o, err := newOperation(ctx, "ClearIdle", sessions, open, opts)
 	if err != nil {

@@ -15,7 +15,7 @@ const month = 30 * 24 * time.Hour
 
 func TestClearIdleClearsWhatIsIdle(t *testing.T) {
 	for name, c := range map[string]struct {
-		before, after func(*store) // a month and a second before, and now
+		before, after func(*store) // run a month and a second before ClearIdle, and right before it
 		cleared       int
 		skipped       encsession.SkippedError
 	}{
@@ -88,7 +88,7 @@ func TestSessionThatIsIdleForExactlyAsLongIsNotCleared(t *testing.T) {
 	})
 }
 
-// Without a TTL it is malformed rather than expired. Its age is known.
+// Without a TTL, the item is malformed rather than expired. Its age is known.
 func TestAuthenticItemThatIsNotJSONCanBeJudged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, newKey(t, 1))

@@ -10,7 +10,7 @@ import (
 )
 
 // Option is an option of an operation. If two options set the same thing, the
-// later one counts; WithFirstUse adds up. The nil Option is an error.
+// later one counts; several [WithFirstUse] add up. The nil Option is an error.
 type Option func(*config) error
 
 type config struct {
@@ -39,8 +39,8 @@ func WithWorkers(n int) Option {
 }
 
 // WithPause makes each worker wait after each session before it takes the next,
-// so that other clients of the database find room. A session of several batches
-// has pauses of its own; see [encsession.EncryptedSession.Rekey].
+// so that other clients of the database get a turn. A session of several
+// batches has pauses of its own; see [encsession.EncryptedSession.Rekey].
 func WithPause(d time.Duration) Option {
 	return func(c *config) error {
 		if d < 0 {
@@ -51,11 +51,11 @@ func WithPause(d time.Duration) Option {
 	}
 }
 
-// WithResults sets a func that is told the result of each session, once. It
-// runs in the goroutine that called the operation, so never twice at the same
-// time. Results come in the order in which the sessions are finished; with one
-// worker this is the order of the listing. The listing waits while the func
-// runs.
+// WithResults sets a func that gets the result of each session, once. The func
+// runs in the goroutine that called the operation, so it never runs twice at
+// the same time. Results come in the order in which the sessions are finished;
+// with one worker this is the order of the listing. The listing waits while the
+// func runs.
 //
 // The first pass of [Rekey] and [SealPlaintext] has no results. To show its
 // progress, count in the listing: the operation ranges over it once per pass.
@@ -70,9 +70,9 @@ func WithResults(told func(Result)) Option {
 }
 
 // WithShard makes the operation work on one of n parts of the sessions, so that
-// n processes can share the work: part i, counted from 0. The part of a session
-// depends on nothing but its ID and n, in every version of this package. All n
-// parts together are all sessions.
+// n processes can share the work. i is the number of the part, counted from 0.
+// The part of a session depends on nothing but its ID and n, in every version
+// of this package. All n parts together are all sessions.
 //
 // A shard of [Rekey] or [SealPlaintext] looks for the proof of a key in its own
 // part of the sessions only.
@@ -89,8 +89,8 @@ func WithShard(i, n int) Option {
 // WithFirstUse lets [Rekey] and [SealPlaintext] seal under a current key that
 // opens no item yet. The fingerprint must name that key, as
 // [encsession.Key.Fingerprint] returns it. Copy it from the startup log of the
-// service that uses the key, not from the machine that runs the operation: only
-// then does a mistyped key not match.
+// service that uses the key, not from the machine that runs the operation. Only
+// then will a mistyped key not match.
 //
 // A raw secret of [encsession.ParsePythonKey] cannot be named, since the
 // fingerprint of every raw secret is "raw". It has to open an item: let the
@@ -119,10 +119,10 @@ const rawFingerprint = "raw"
 
 var isFingerprint = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
-// WithManagedKeys says that nobody types the current keys, since a program
-// makes and keeps them, such as a keystore. [Rekey] and [SealPlaintext] then
-// ask for no proof of a key and need no first pass. Do not use it for a key
-// that comes from an environment variable, a flag or a file.
+// WithManagedKeys says that nobody types the current keys, since a program such
+// as a keystore makes and keeps them. [Rekey] and [SealPlaintext] then ask for
+// no proof of a key and make no first pass. Do not use it for a key that comes
+// from an environment variable, a flag or a file.
 //
 // The other operations ignore this option.
 func WithManagedKeys() Option {

@@ -71,7 +71,8 @@ func shard(t *testing.T, s *store, i, n int) (ids []string) {
 	return ids
 }
 
-// Processes of different versions may share the work: these must stay.
+// Processes of different versions may share the work, so these shards must not
+// change.
 func TestShardsAreFrozen(t *testing.T) {
 	s := newStore(t, newKey(t, 1))
 	for _, id := range []string{"alice", "bob", "carol", "dave", "eve", "user-123", "Zoë", "🦫", "a", "b"} {

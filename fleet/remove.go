@@ -28,9 +28,10 @@ func Purge(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error
 }
 
 // DeleteItems runs [encsession.EncryptedSession.DeleteItems] in every session:
-// it removes every item for which match returns true. It is for erasure, such as
-// "everything that this person said". If there are items that match did not see,
-// the error holds a [*encsession.SkippedError]: the erasure is not complete.
+// it removes every item for which match returns true. It is for erasure, such
+// as "everything that this person said". If there are items that match did not
+// see, the error holds a [*encsession.SkippedError]: the erasure is not
+// complete.
 //
 // With several workers, match is called for several sessions at the same time.
 func DeleteItems(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, match func(sessionID string, item encsession.Item) bool, opts ...Option) (Summary, error) {

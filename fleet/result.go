@@ -30,9 +30,9 @@ type Result struct {
 	// outcome.
 	Changed int
 
-	// Skipped counts the items that could not be judged: for Audit all that are
-	// undecryptable, malformed or not encrypted, and for the other operations
-	// those of their SkippedError.
+	// Skipped counts the items that could not be judged: for [Audit] all that
+	// are undecryptable, malformed or not encrypted, and for the other
+	// operations those in their SkippedError.
 	Skipped encsession.SkippedError
 
 	// Report is the report of the session, from Audit only.
@@ -44,13 +44,14 @@ type Result struct {
 
 // Summary adds up the results of an operation.
 type Summary struct {
-	// Sessions counts the sessions that were seen. Each has one outcome; the
-	// sessions that are Done are those that are nothing else.
+	// Sessions counts the sessions that were seen. Each has one outcome. All
+	// sessions other than those counted below are Done.
 	Sessions                   int
 	Erased, Failed, Unfinished int
 
-	// Changed counts the sessions in which an item was changed or removed, and
-	// Findings those with items that could not be judged, whatever the outcome.
+	// Changed counts the sessions in which an item was changed or removed.
+	// Findings counts the sessions with items that could not be judged. Both
+	// count sessions of any outcome.
 	Changed, Findings int
 
 	// Items counts the items that were changed or removed.
@@ -70,13 +71,13 @@ type Summary struct {
 const maxErrors = 10
 
 // FailedError is the error of an operation in which sessions have failed. The
-// operation has gone on to the others.
+// operation has gone on with the others.
 type FailedError struct {
 	Failed, Sessions int     // how many have failed, and how many were seen
 	First            []error // the first errors, ten at most, each with the ID of its session
 }
 
-// Error counts the sessions and shows the first errors.
+// Error returns a text with the number of sessions and the first errors.
 func (e *FailedError) Error() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%d of %d sessions failed", e.Failed, e.Sessions)
@@ -99,8 +100,8 @@ type tally struct {
 	keys  map[keyID]*keyTally
 }
 
-// keyID tells the keys of all sessions apart, as far as that is possible: by
-// fingerprint, and raw secrets by their place in the keyring.
+// keyID tells the keys of all sessions apart, as far as possible: by
+// fingerprint. It tells raw secrets apart by their place in the keyring.
 type keyID struct {
 	fingerprint string
 	place       int // 0 unless the secret is raw
@@ -115,7 +116,7 @@ func idOf(place int, fingerprint string) keyID {
 
 type keyTally struct {
 	items int
-	place int  // the first that it has in any keyring; 0 is that of a current key
+	place int  // its first place in any keyring; a current key has 0
 	met   bool // whether it is the current key of a session that holds items
 }
 
@@ -175,7 +176,7 @@ func (t *tally) merge(r encsession.Report) {
 	}
 }
 
-// summary returns what was added up.
+// summary returns the sum, with the keys in order.
 func (t *tally) summary() Summary {
 	ids := slices.SortedFunc(maps.Keys(t.keys), func(a, b keyID) int {
 		older := func(id keyID) int { return min(t.keys[id].place, 1) }
@@ -188,8 +189,8 @@ func (t *tally) summary() Summary {
 	return t.Summary
 }
 
-// errors returns the errors to end with, given the one that has stopped the
-// operation early, if any.
+// errors returns the errors of the operation. stop is the error that has ended
+// it early, if any.
 func (t *tally) errors(stop error) []error {
 	var all []error
 	if stop != nil {

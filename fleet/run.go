@@ -12,12 +12,12 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// OpenFunc opens the session with an ID that the listing has given. Several
-// goroutines call it if there are several workers. An error that wraps
+// OpenFunc opens the session with an ID from the listing. If there are several
+// workers, several goroutines call it at the same time. An error that wraps
 // [encsession.ErrKeyDestroyed] says that the session is erased.
 //
-// It must return the session that it was asked for: its ID, or that of its
-// store, must be sessionID.
+// It must return the session that it was asked for: the ID of the session, or
+// that of its store, must be sessionID.
 type OpenFunc func(ctx context.Context, sessionID string) (*encsession.EncryptedSession, error)
 
 // operation is one call of a func of this package.
@@ -44,20 +44,20 @@ func newOperation(ctx context.Context, name string, sessions iter.Seq2[encsessio
 	return &operation{config: c, name: name, sessions: sessions, open: open}, nil
 }
 
-// work is the work on one session. It sets what it finds in the result. A
-// SkippedError of it counts as findings.
+// work is the work on one session. It writes into the result. If it returns a
+// SkippedError, the items in that are findings.
 type work func(ctx context.Context, session *encsession.EncryptedSession, r *Result) error
 
-// finished is what a worker says about a session.
+// finished is the message of a worker about a session.
 type finished struct {
 	Result
-	aborted  bool // whether the goroutine of the worker has ended instead
-	panicked any  // the value with which it did; nil for runtime.Goexit
+	aborted  bool // whether the goroutine of the worker ended before the work
+	panicked any  // the value of its panic; nil for runtime.Goexit
 }
 
 // run does the work for every session of the shard, and adds the results up. It
-// tells them to told, unless that is nil. The error says why run has ended
-// before the end of the listing.
+// also gives them to told, unless that is nil. If run has ended early, stop
+// says why.
 //
 // The goroutine of the caller ranges over the listing, hands the sessions to
 // the workers, and takes their results, so that nothing is shared.
@@ -79,7 +79,7 @@ func (o *operation) run(ctx context.Context, do work, told func(Result)) (t *tal
 		})
 	}
 	go func() { workers.Wait(); close(results) }()
-	defer func() { // in a panic, the workers must end first
+	defer func() { // after a panic too, the workers must end first
 		cancel()
 		endListing()
 		for range results {
@@ -150,7 +150,7 @@ func (o *operation) list(ctx context.Context, sessions chan<- encsession.Session
 	return nil
 }
 
-// session works on one session and sends its result, also if that ends the
+// session works on one session and sends its result, even if the work ends the
 // goroutine.
 func (o *operation) session(ctx context.Context, info encsession.SessionInfo, do work, results chan<- finished) {
 	f := finished{Result: Result{Session: info}, aborted: true}

@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// filled returns a store of n sessions with a readable item each, "s0" and so
-// on.
+// filled returns a store of n sessions, "s0" and so on, each with a readable
+// item.
 func filled(t testing.TB, n int, opts ...encsession.Option) *store {
 	s := newStore(t, newKey(t, 1), opts...)
 	for i := range n {
@@ -120,7 +120,7 @@ func TestOpenMustReturnTheSessionThatItWasAskedFor(t *testing.T) {
 	}
 }
 
-// The keys may be derived for another ID than that in the listing.
+// The keys may be derived for an ID other than the one in the listing.
 func TestSessionsMayHaveAnIDOfTheirOwn(t *testing.T) {
 	s := filled(t, 1, encsession.WithSessionID("another"))
 	summary, err := fleet.Audit(t.Context(), s.sessions(), s.open)
@@ -143,7 +143,7 @@ func TestResultsComeOneAtATime(t *testing.T) {
 	}
 }
 
-// caller finds the goroutine of its caller.
+// caller identifies the goroutine of its caller.
 func caller() string {
 	stack := make([]byte, 64)
 	goroutine, _, _ := strings.Cut(string(stack[:runtime.Stack(stack, false)]), "[")
@@ -251,7 +251,7 @@ func TestOperationsEndWithTheContextAndSayWhatIsDone(t *testing.T) {
 			require.Equal(t, 3, summary.Unfinished)
 			require.Zero(t, summary.Failed)
 
-			s.opening = nil // again, and to the end
+			s.opening = nil // run it again, this time to the end
 			summary, err = operate(t.Context(), s.sessions(), s.open)
 			require.NoError(t, err)
 			require.Equal(t, 20, summary.Sessions)
@@ -260,7 +260,7 @@ func TestOperationsEndWithTheContextAndSayWhatIsDone(t *testing.T) {
 }
 
 func TestNoSessionIsBegunAfterAResultHasEndedTheContext(t *testing.T) {
-	for range 20 { // a select would take either
+	for range 20 { // repeated, since a select may take either case
 		s := filled(t, 10)
 		ctx, cancel := context.WithCancel(t.Context())
 		summary, err := fleet.Audit(ctx, s.sessions(), s.open, fleet.WithResults(func(fleet.Result) { cancel() }))
@@ -288,7 +288,7 @@ func TestContextThatEndsAfterTheLastSessionIsNoError(t *testing.T) {
 	}
 }
 
-// In each case two of four workers wait for the context when it happens:
+// In each case, two of four workers wait for the context at that moment.
 // synctest fails if a goroutine stays.
 func TestPanicsReachTheCallerAndLeaveNoGoroutine(t *testing.T) {
 	boom := errors.New("boom")
@@ -354,7 +354,7 @@ func TestPanicsReachTheCallerAndLeaveNoGoroutine(t *testing.T) {
 	}
 }
 
-var exits atomic.Bool // whether panicAt ends the goroutine instead
+var exits atomic.Bool // whether panicAt calls runtime.Goexit instead
 
 func panicAt[T comparable](want, got T, boom error) {
 	switch {

@@ -12,28 +12,30 @@ import (
 )
 
 // Rekey runs [encsession.EncryptedSession.Rekey] in every session: it seals
-// every item that an older key opens again under the current key.
+// again, under the current key, every item that an older key opens.
 //
 // A mistyped current key would seal everything under a key that no service has.
 // Rekey therefore makes two passes over the listing. In the first it audits all
 // sessions and changes nothing. Every current key of a session that holds items
 // must open at least one item, in whatever session, or [WithFirstUse] must name
 // it. Otherwise Rekey returns an [*UnprovenKeyError] with the fingerprints of
-// the other keys. So let the services write under the new key first, as the
-// order of a change of keys is anyway, or name the key that their startup log
-// shows. [WithManagedKeys] does without the check.
+// the unproven keys. So let the services write under the new key first, which
+// is the usual order of a change of keys, or name the key that their startup
+// log shows. [WithManagedKeys] does without the check.
 //
 // In the second pass Rekey audits each session once more before it changes it,
-// since a session may be new, or may have failed in the first pass. A session
-// whose current key is unproven fails then. Only a KeySource that changes the
-// key within a session, between this look and the work, can evade it. Sessions
-// without anything to seal are not worked on any further.
+// since a session may be new, or may have failed in the first pass. If the
+// current key of the session is unproven then, the session fails. Only a
+// KeySource that changes the key of a session between this look and the work
+// can evade the check. If there is nothing to seal in a session, the work on it
+// ends here.
 //
-// The fingerprints of raw secrets are all the same. If the sessions have several
-// raw current keys, one that opens an item proves all of them.
+// The fingerprints of raw secrets are all the same. If the sessions have
+// several raw current keys, one that opens an item proves all of them.
 //
-// The listing must be one that can be ranged over twice, as those of stores
-// are. The Summary is of the second pass; it is zero if there was none.
+// It must be possible to range over the listing twice, as with the listings of
+// stores. The Summary is that of the second pass; if there was none, it is
+// zero.
 func Rekey(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, opts ...Option) (Summary, error) {
 	return seal(ctx, "Rekey", sessions, open, opts, (*encsession.EncryptedSession).Rekey, func(r encsession.Report) bool {
 		return authentic(r) > r.Keys[0].Items || r.Undecryptable > 0 || r.Malformed > 0
@@ -43,8 +45,8 @@ func Rekey(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error
 // SealPlaintext runs [encsession.EncryptedSession.SealPlaintext] in every
 // session: it seals every item that is not encrypted.
 //
-// It wants a proof of each current key and makes two passes, as [Rekey] does. A
-// store that has held nothing but plaintext until now proves no key, so
+// It requires a proof of each current key and makes two passes, as [Rekey]
+// does. A store that has held nothing but plaintext until now proves no key, so
 // [WithFirstUse] has to name it.
 func SealPlaintext(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, opts ...Option) (Summary, error) {
 	return seal(ctx, "SealPlaintext", sessions, open, opts, (*encsession.EncryptedSession).SealPlaintext, func(r encsession.Report) bool {
@@ -52,14 +54,14 @@ func SealPlaintext(ctx context.Context, sessions iter.Seq2[encsession.SessionInf
 	})
 }
 
-// UnprovenKeyError is the error of Rekey and SealPlaintext for current keys that
-// open no item and that WithFirstUse does not name. Nothing was sealed under
-// them.
+// UnprovenKeyError is the error of Rekey and SealPlaintext for current keys
+// that open no item and that WithFirstUse does not name. Nothing was sealed
+// under them.
 type UnprovenKeyError struct {
 	Fingerprints []string // in order
 }
 
-// Error names the first ten fingerprints.
+// Error returns a text with the first ten fingerprints.
 func (e *UnprovenKeyError) Error() string {
 	shown := e.Fingerprints[:min(len(e.Fingerprints), maxErrors)]
 	more := ""
@@ -74,8 +76,8 @@ func (e *UnprovenKeyError) Error() string {
 		strings.Join(shown, ", "), more, advice)
 }
 
-// seal does a work that seals items under the current key, in every session in
-// which a report says that it is needed, once the keys are proved.
+// seal runs an operation that seals items under the current key, once the keys
+// are proved. It runs it in every session whose report says that it is needed.
 func seal(ctx context.Context, name string, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, opts []Option,
 	do func(*encsession.EncryptedSession, context.Context) (int, error), needed func(encsession.Report) bool) (Summary, error) {
 	o, err := newOperation(ctx, name, sessions, open, opts)

@@ -24,7 +24,7 @@ func (s *store) count(id string, n byte) int {
 	return report.Keys[0].Items
 }
 
-// ring is a keyring of keys of newKey.
+// ring returns a keyring of the keys of newKey with these numbers.
 func ring(t testing.TB, current byte, older ...byte) encsession.Keyring {
 	r := encsession.Keyring{Current: newKey(t, current)}
 	for _, n := range older {
@@ -125,7 +125,8 @@ func TestNothingIsChangedBeforeAllKeysAreProved(t *testing.T) {
 	require.Equal(t, before, s.all())
 }
 
-// A key that another session still has as an older one is no mistyped key.
+// A key is not mistyped if it opens items in another session, even as an older
+// key.
 func TestAnOlderKeyProvesItselfToo(t *testing.T) {
 	s := newStore(t, encsession.KeyFunc(func(_ context.Context, id string) (encsession.Keyring, error) {
 		if id == "a" {
@@ -141,7 +142,7 @@ func TestAnOlderKeyProvesItselfToo(t *testing.T) {
 	require.Equal(t, 1, s.count("b", 2))
 }
 
-// One session is unreadable in the first pass, and one is added after it.
+// One session fails in the first pass, and one is added after it.
 func TestKeyThatIsMetLaterIsCheckedTooBeforeItsSessionIsChanged(t *testing.T) {
 	for _, name := range []string{"Rekey", "SealPlaintext"} {
 		s := newStore(t, encsession.KeyFunc(func(_ context.Context, id string) (encsession.Keyring, error) {
@@ -308,7 +309,7 @@ func TestRekeyThatIsBrokenOffCanBeRunAgain(t *testing.T) {
 }
 
 func TestItemsThatNobodyCanJudgeAreFindingsAndAnError(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // Purge and ClearIdle go by the second
+	synctest.Test(t, func(t *testing.T) { // Purge and ClearIdle count whole seconds
 		for name, want := range map[string]encsession.SkippedError{
 			"Rekey":         {Undecryptable: 3, Malformed: 2},
 			"SealPlaintext": {Malformed: 2, Plaintext: 2},
@@ -344,8 +345,8 @@ func TestItemsThatNobodyCanJudgeAreFindingsAndAnError(t *testing.T) {
 	})
 }
 
-// Rekey does not work on a session without need, but must do so if there is
-// any.
+// Rekey does not work on a session without need, but must do so if there is a
+// need.
 func TestRekeyGivesTheErrorsThatTheSessionGives(t *testing.T) {
 	for name, fill := range map[string]func(*store){
 		"undecryptable":          func(s *store) { s.add("a", newKey(t, 7), 1); s.add("a", newKey(t, 1), 1) },

@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkGetItems reads 1,000 items of about 1 kB, and after each time decodes
-// them with encoding/json, which loses much. It reports how many times as long
-// the read takes, which must not be more than 1.5:
+// BenchmarkGetItems reads 1,000 items of about 1 kB. After each read it decodes
+// them with encoding/json, which loses much. It reports the time of a read
+// divided by that of encoding/json, which must not be more than 1.5:
 //
 //	go test -run '^$' -bench GetItems -cpu 1 .
 func BenchmarkGetItems(b *testing.B) {
@@ -54,9 +54,9 @@ func BenchmarkGetItems(b *testing.B) {
 	b.ReportMetric(float64(ours)/float64(alone), "×json")
 }
 
-// BenchmarkExtraMembers reads one item of 1 MB with more and more members that
-// openai-go does not know: until 100, they are extra fields, each of which
-// v3.24.0 pays for with a copy of the item.
+// BenchmarkExtraMembers reads one item of 1 MB that has more and more members
+// that openai-go does not know. Up to 100 members become extra fields. With
+// v3.24.0 each of these costs a copy of the item.
 func BenchmarkExtraMembers(b *testing.B) {
 	for _, n := range []int{0, 1, 100, 101, 16_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {

@@ -16,8 +16,8 @@ import (
 )
 
 // TestNoChangeIsInVain changes every field of every item that comes back with
-// fields, one after another. Each time the JSON follows, or AddItems says that
-// it does not. Nothing else is wrong with an item.
+// fields, one after another. Each time the JSON changes too, or AddItems says
+// that it does not. AddItems has no other complaint.
 func TestNoChangeIsInVain(t *testing.T) {
 	t.Parallel()
 	session, err := openaisession.New(encsession.NewMemorySession("user-123"))
@@ -48,8 +48,8 @@ func TestNoChangeIsInVain(t *testing.T) {
 	require.Greater(t, refused, 350)
 }
 
-// itemsToChange returns the items of the other tests, and those of every type
-// with each member null, empty or gone.
+// itemsToChange returns the items of the other tests. It adds items of every
+// type in which one member is null, empty or missing.
 func itemsToChange(t *testing.T) []string {
 	var items []string
 	for _, test := range storedItems {
@@ -76,8 +76,8 @@ func itemsToChange(t *testing.T) []string {
 	return items
 }
 
-// changeEach sets everything that can be reached from v to something else,
-// calls check, and takes the change back.
+// changeEach sets each value that can be reached from v to something else,
+// calls check, and undoes the change.
 func changeEach(t *testing.T, v reflect.Value, path string, check func(what string)) {
 	change := func(how string, to any) {
 		old := reflect.New(v.Type()).Elem()
@@ -205,8 +205,8 @@ func TestNullThatOpenAIGoHolds(t *testing.T) {
 	requireSameJSON(t, `{"role":"user","content":"[redacted]"}`, marshal(t, item))
 }
 
-// An extra field with a value of its own is not decode's, but the wish of
-// whoever set it.
+// An extra field with a value of its own was not set by decode: the caller
+// wants it.
 func TestFieldsThatAreOverridden(t *testing.T) {
 	item := message("Hi")
 	item.OfMessage.SetExtraFields(map[string]any{"role": json.RawMessage(`"critic"`), "content": 5})
@@ -215,8 +215,8 @@ func TestFieldsThatAreOverridden(t *testing.T) {
 	requireSameJSON(t, `{"role":"critic","content":5}`, contents(t, under)[0])
 }
 
-// A field shows the stored value or, if that is empty, nothing. Otherwise there
-// are no fields.
+// A field shows the stored value, or nothing if that is empty. Otherwise the
+// item has no fields.
 func TestFieldsDoNotLie(t *testing.T) {
 	for _, stored := range []string{
 		`{"role":"user","content":"secret","content":""}`,
@@ -236,8 +236,9 @@ func TestFieldsDoNotLie(t *testing.T) {
 	require.Empty(t, item.OfFunctionCall.Name)
 }
 
-// An object with very many members that openai-go does not know is carried as
-// JSON: with v3.24.0 each extra field takes as long as the object is.
+// If an object has very many members that openai-go does not know, the value
+// carries the item as JSON. With v3.24.0 each extra field takes time in
+// proportion to the object.
 func TestManyExtraFields(t *testing.T) {
 	for n, variant := range map[int]string{100: "OfMessage", 101: "", 20_000: ""} {
 		for _, stored := range []string{
@@ -260,7 +261,7 @@ func unknownMembers(n int) string {
 }
 
 // TestAFieldUnderAnOverride sets a field of a struct that carries JSON of its
-// own. That JSON would be stored.
+// own. The JSON would be stored, and not the field.
 func TestAFieldUnderAnOverride(t *testing.T) {
 	message := param.Override[responses.EasyInputMessageParam](json.RawMessage(`{"role":"user","content":"old"}`))
 	item := responses.ResponseInputItemUnionParam{OfMessage: &message}

@@ -13,31 +13,33 @@ import (
 // store and the API refuses:
 //
 //   - the ID "__fake_id__", which Python's SDK gives to items of models that
-//     have no IDs, and other IDs that the API refuses for their prefix;
+//     have no IDs, and other IDs with a prefix that the API refuses;
 //   - provider_data, which is for a model of another provider;
-//   - members whose names begin with _agents_, which are the SDK's own;
+//   - members whose names begin with _agents_, which Python's SDK adds for
+//     itself;
 //   - created_by, also in the output of a shell call, and shell_output there;
 //   - a status that is null, and any status of reasoning.
 //
 // Reasoning that has provider_data is left out: no other model can read it.
-// Python's SDK does the same when it sends a history. Only IDs that the API
-// does not need are removed: those of messages, reasoning, and calls of
-// functions and custom tools.
+// Python's SDK does the same when it sends a history. Apart from "__fake_id__",
+// WithCleanItems removes only IDs that the API does not need: those of
+// messages, reasoning, and calls of functions and custom tools.
 func WithCleanItems() Option {
 	return func(c *config) { c.clean = true }
 }
 
-// The facts about Python's SDK are those of openai-agents 0.24.0:
+// The facts about Python's SDK are those of openai-agents 0.24.0.
 // models/openai_responses.py (_clean_item_for_openai) drops foreign reasoning,
-// fake IDs and provider_data; run_internal/items.py
-// (strip_internal_input_item_metadata) drops _agents_tool_description,
-// _agents_tool_title and created_by, and (run_item_to_input_item) a status of
-// None; items.py (ToolCallOutputItem, _output_item_to_input_item) drops
-// shell_output, and created_by of each part of the output of a shell call.
+// fake IDs and provider_data. run_internal/items.py drops
+// _agents_tool_description, _agents_tool_title and created_by
+// (strip_internal_input_item_metadata), and a status of None
+// (run_item_to_input_item). items.py (ToolCallOutputItem,
+// _output_item_to_input_item) drops shell_output, and created_by of each part
+// of the output of a shell call.
 const fakeID = "__fake_id__" // models/fake_id.py
 
-// idPrefix has the prefix that the API wants of an ID, for types that may go
-// without: see apitest for the sources.
+// idPrefix has the prefix that the API wants in an ID, for the types that need
+// no ID. apitest names the sources.
 var idPrefix = map[string]string{
 	"message":          "msg",
 	"reasoning":        "rs",
@@ -45,7 +47,8 @@ var idPrefix = map[string]string{
 	"custom_tool_call": "ctc",
 }
 
-// clean removes the members that the API refuses, and marks foreign reasoning.
+// clean removes the members that the API refuses, and marks the reasoning of
+// other providers.
 func (e *entry) clean() {
 	typ, changed := memberText(e.members, "type"), false
 	if typ == "" && find(e.members, "role") != nil {
@@ -89,18 +92,19 @@ func isForeign(typ string, m member) bool {
 	return strings.HasPrefix(m.name, "_agents_")
 }
 
-// dropStaleIDs removes the IDs of calls and messages that no reasoning stands
-// right before. The API remembers by its ID which reasoning an item needs. It
-// takes an item without an ID as it is. github.com/laravel/ai pull request 1052
-// and github.com/continuedev/continue pull request 11785 do this for calls.
-// openai-agents 0.24.0 does it for messages from the Conversations API
+// dropStaleIDs removes the IDs of calls and messages that have no reasoning
+// right before them. The API remembers, by the ID of an item, which reasoning
+// the item needs. It takes an item without an ID as it is.
+// github.com/laravel/ai pull request 1052 and github.com/continuedev/continue
+// pull request 11785 do this for calls. openai-agents 0.24.0 does it for
+// messages from the Conversations API
 // (_sanitize_openai_conversation_history_item_for_model_input).
 func (h history) dropStaleIDs() {
 	reasoned := false
 	for i := range h {
 		e := &h[i]
 		if e.omitted == ReasonOrphan {
-			reasoned = false // the reasoning was that of an item that goes
+			reasoned = false // the reasoning belonged to this item, which goes
 		}
 		if e.omitted != "" || e.isSetting() {
 			continue
@@ -114,7 +118,7 @@ func (h history) dropStaleIDs() {
 	}
 }
 
-// isTrue reports whether Python takes a value for true.
+// isTrue reports whether Python treats a value as true.
 func isTrue(raw json.RawMessage) bool {
 	var compact bytes.Buffer
 	_ = json.Compact(&compact, raw)
@@ -122,8 +126,8 @@ func isTrue(raw json.RawMessage) bool {
 	return !slices.Contains(falses, compact.String())
 }
 
-// withoutCreatedBy returns the parts of a shell call's output without
-// created_by. It reports false if there is nothing to remove.
+// withoutCreatedBy removes created_by from the parts of a shell call's output.
+// If there is nothing to remove, it reports false.
 func withoutCreatedBy(output json.RawMessage) (json.RawMessage, bool) {
 	if output[0] != '[' {
 		return nil, false
@@ -141,7 +145,7 @@ func withoutCreatedBy(output json.RawMessage) (json.RawMessage, bool) {
 	return append(joined, ']'), changed
 }
 
-// without returns the members that have another name.
+// without returns the members whose names differ from name.
 func without(members []member, name string) []member {
 	return slices.DeleteFunc(slices.Clone(members), func(m member) bool { return m.name == name })
 }
@@ -154,7 +158,7 @@ func asBytes(parts []json.RawMessage) [][]byte {
 	return b
 }
 
-// objectOf returns an object of members as they are stored.
+// objectOf returns an object with these members, as they are stored.
 func objectOf(members []member) encsession.Item {
 	object := []byte{'{'}
 	for i, m := range members {

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The items are as Python's SDK stores them, or as other SDKs do.
+// The items are as Python's SDK or other SDKs store them.
 func TestWithCleanItems(t *testing.T) {
 	for name, test := range map[string]struct{ stored, sent string }{
 		"a message of a chat-completions model": {`{"id":"__fake_id__","content":[],"role":"assistant","status":"completed",
@@ -56,8 +56,8 @@ func TestWithCleanItems(t *testing.T) {
 	}
 }
 
-// An ID that no reasoning stands before is not sent: the API might look for
-// reasoning that has expired.
+// If no reasoning stands before an item, its ID is not sent: the API might look
+// for reasoning that has expired.
 func TestStaleIDs(t *testing.T) {
 	session, _ := newSession(t, []openaisession.Option{openaisession.WithSendableHistory()},
 		`{"role":"user","content":"Hi"}`,

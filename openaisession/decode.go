@@ -15,14 +15,14 @@ import (
 )
 
 // decode returns an input item that marshals to JSON equal to the stored one.
-// A variant is set if openai-go has one that can hold the item whole. Otherwise
-// the value carries the stored JSON. members are those of the item, or nil if
-// it is no item.
+// If openai-go has a variant that can hold the item whole, that variant is set.
+// Otherwise the value carries the stored JSON. members are those of the item,
+// or nil if it is not a JSON object.
 //
 // The decoder sets the fields itself. UnmarshalJSON of openai-go loses members,
-// and takes three times as long. If the fields alone hold the item, its JSON is
-// known. In all other cases the value is marshalled and compared, so that no
-// version of openai-go has to be trusted.
+// and takes three times as long. If the fields alone hold the item, the
+// resulting JSON is known. In all other cases decode marshals the value and
+// compares, so that it need not trust any version of openai-go.
 func decode(item encsession.Item, members []member) responses.ResponseInputItemUnionParam {
 	for _, variant := range variantsFor(members) {
 		var value responses.ResponseInputItemUnionParam
@@ -36,8 +36,8 @@ func decode(item encsession.Item, members []member) responses.ResponseInputItemU
 	return param.Override[responses.ResponseInputItemUnionParam](item)
 }
 
-// The variants of messages, by their indices. Their JSON does not always say
-// which of them they are.
+// The indices of the variants of messages. The JSON of a message does not
+// always say which of them it is.
 var (
 	easyMessage   = variantNamed("OfMessage")
 	inputMessage  = variantNamed("OfInputMessage")
@@ -49,8 +49,8 @@ func variantNamed(name string) int {
 	return field.Index[0]
 }
 
-// variantsFor returns the indices of the variants that an item may be, the most
-// telling first.
+// variantsFor returns the indices of the variants that may fit an item, in the
+// order in which to try them.
 func variantsFor(members []member) []int {
 	typ, role := memberText(members, "type"), memberText(members, "role")
 	if typ != "message" && (typ != "" || role == "") {
@@ -69,7 +69,7 @@ func variantsFor(members []member) []int {
 	return append(variants, easyMessage)
 }
 
-// find returns the last member of a name, or nil.
+// find returns the value of the last member with this name, or nil.
 func find(members []member, name string) json.RawMessage {
 	for i := len(members) - 1; i >= 0; i-- {
 		if members[i].name == name {
@@ -93,20 +93,21 @@ func marshalsTo(value responses.ResponseInputItemUnionParam, raw []byte) bool {
 }
 
 // decoder sets values of openai-go from JSON. Its methods report whether the
-// value holds all that raw says, as far as they can tell.
+// value holds everything in the JSON, as far as they can tell.
 type decoder struct {
-	unsure bool // the value may marshal to something else
-	extras int  // extra fields that were set
+	unsure bool // whether the value may marshal to something else
+	extras int  // the number of extra fields that were set
 }
 
-// mostExtra is how many extra fields an object may have. No program writes that
-// many, and openai-go v3.24.0 copies the whole object for each of them.
+// mostExtra is the highest number of extra fields of an object. No program
+// writes that many, and openai-go v3.24.0 copies the whole object for each of
+// them.
 const mostExtra = 100
 
-// object sets a struct from the members of an object. Extra fields hold each
-// member that openai-go does not know, or would not write. No extra field hides
-// a field that holds something: that field would be a lie, and changes to it in
-// vain.
+// object sets a struct from the members of an object. Each member that
+// openai-go does not know, or would not write, becomes an extra field. No extra
+// field hides a field that holds something: that field would show a wrong
+// value, and changes to it would have no effect.
 func (d *decoder) object(v reflect.Value, members []member) bool {
 	object, ok := v.Addr().Interface().(extensible)
 	if !ok {
@@ -183,8 +184,8 @@ func (d *decoder) null(v reflect.Value) bool {
 	return true
 }
 
-// setNull makes a union null, as param.NullStruct does, to which reflection
-// cannot give a type. A variant that is set later goes before it.
+// setNull makes a union null. It does so by reflection, which cannot call the
+// generic param.NullStruct. If a variant is set later, the variant counts.
 func setNull(union reflect.Value) {
 	reflect.ValueOf(param.SetJSON).Call([]reflect.Value{
 		reflect.ValueOf([]byte("null")), union.Addr()})
@@ -217,7 +218,7 @@ func (d *decoder) value(v reflect.Value, f field, raw json.RawMessage) bool {
 }
 
 // optional sets v if it is a param.Opt. It reports whether v is one, and
-// whether it holds raw.
+// whether v now holds raw.
 func (d *decoder) optional(v reflect.Value, raw json.RawMessage) (opt, ok bool) {
 	switch opt := v.Addr().Interface().(type) {
 	case *param.Opt[string]:
@@ -255,8 +256,8 @@ func (d *decoder) slice(v reflect.Value, raw json.RawMessage) bool {
 	return true
 }
 
-// union sets that variant of a union whose kind fits. Objects are told apart by
-// their types or, if those say nothing, by their members.
+// union sets the variant of a union whose kind fits. It tells objects apart by
+// their types or, if they have none, by their members.
 func (d *decoder) union(v reflect.Value, raw json.RawMessage) bool {
 	p := planOf(v.Type())
 	variants := p.others
@@ -284,19 +285,19 @@ func (d *decoder) union(v reflect.Value, raw json.RawMessage) bool {
 	return true
 }
 
-// extensible is implemented by pointers to the structs of openai-go that stand
-// for JSON objects, and to its unions.
+// extensible is implemented by pointers to those structs of openai-go that
+// stand for JSON objects, and by pointers to its unions.
 type extensible interface {
 	SetExtraFields(map[string]any)
 }
 
-// plan is how the decoder reads a struct of openai-go.
+// plan describes to the decoder how to read a struct of openai-go.
 type plan struct {
 	fields []field // of an object
 	byName map[string]int
 
 	isUnion  bool
-	variants map[string][]int // those that are objects, by type; "" if any
+	variants map[string][]int // those that are objects, by type; "" for any type
 	others   []int            // those that are something else
 }
 
@@ -305,7 +306,7 @@ type field struct {
 	index    int
 	name     string
 	omitZero bool
-	constant string // the text that it stands for, if it is of such a type
+	constant string // its only text, if its type has only one
 }
 
 var plans sync.Map // of reflect.Type to *plan
@@ -342,8 +343,9 @@ func newPlan(t reflect.Type) *plan {
 }
 
 // typeOfVariant returns the type of an object that a variant of a union holds,
-// or the empty text if it may be any. An item's own type that is no constant is
-// in the name of its variant: item_reference for OfItemReference.
+// or the empty text if the object may have any type. If the type of an item is
+// not a constant, it is in the name of the variant: item_reference for
+// OfItemReference.
 func typeOfVariant(union reflect.Type, variant reflect.StructField) string {
 	object := variant.Type.Elem()
 	if object.Kind() != reflect.Struct {
@@ -362,7 +364,8 @@ func typeOfVariant(union reflect.Type, variant reflect.StructField) string {
 	return constant
 }
 
-// constantOf returns the text of a type that stands for one text only.
+// constantOf returns the text of a type that stands for only one text, or else
+// the empty text.
 func constantOf(t reflect.Type) string {
 	method, ok := t.MethodByName("Default")
 	if !ok || t.Kind() != reflect.String || method.Type.NumOut() != 1 {
@@ -372,8 +375,8 @@ func constantOf(t reflect.Type) string {
 	return out[0].String()
 }
 
-// isUnion reports whether t is one of the structs of openai-go of which one
-// field holds the value.
+// isUnion reports whether t is a union of openai-go: a struct in which one of
+// the fields holds the value.
 func isUnion(t reflect.Type) bool {
 	for i := range t.NumField() {
 		if f := t.Field(i); f.Anonymous && f.Type == reflect.TypeFor[param.APIUnion]() {
@@ -383,15 +386,15 @@ func isUnion(t reflect.Type) bool {
 	return false
 }
 
-// memberName returns the name of the member that a field stands for; "" or "-"
-// is none.
+// memberName returns the name of the member that a field stands for. If there
+// is none, it returns "" or "-".
 func memberName(field reflect.StructField) string {
 	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 	return name
 }
 
-// isEmpty reports whether a member is one that openai-go may leave out: null,
-// or an empty text or list.
+// isEmpty reports whether openai-go may leave a member out: null, or an empty
+// text or list.
 func isEmpty(member json.RawMessage) bool {
 	switch string(member) {
 	case "null", `""`, "[]":

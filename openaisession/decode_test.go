@@ -12,8 +12,8 @@ import (
 
 const anyVariant = "depends on the version of openai-go"
 
-// storedItems are items as Python, other versions and other hands write them,
-// with the variant in which they come back.
+// storedItems are items as Python, other versions and other programs write
+// them, with the variant in which each comes back.
 var storedItems = []struct{ name, item, variant string }{
 	{"message without a type", `{"role":"user","content":"Hi"}`, "OfMessage"},
 	{"message with white space", `{ "content": "Hi", "role": "user" }`, "OfMessage"},
@@ -77,7 +77,7 @@ var storedItems = []struct{ name, item, variant string }{
 	{"something else", `{"__enc__":1}`, ""},
 }
 
-// TestStoredItems reads stored items, and adds them again.
+// TestStoredItems reads stored items, and then adds them again.
 func TestStoredItems(t *testing.T) {
 	for _, test := range storedItems {
 		t.Run(test.name, func(t *testing.T) {
@@ -100,8 +100,8 @@ func TestStoredItems(t *testing.T) {
 	}
 }
 
-// TestSampleConversation reads a conversation of the shape that agents really
-// store: all of its items can be read and changed as values of openai-go.
+// TestSampleConversation reads a conversation such as agents really store. All
+// of its items can be read and changed as values of openai-go.
 func TestSampleConversation(t *testing.T) {
 	file, err := os.ReadFile("../examples/internal/sample/conversation.jsonl")
 	require.NoError(t, err)
@@ -114,8 +114,8 @@ func TestSampleConversation(t *testing.T) {
 	}
 }
 
-// An item that openai-go cannot hold whole is carried as it is stored, white
-// space and all.
+// If openai-go cannot hold an item whole, the value carries its JSON as it is
+// stored, including white space.
 func TestCarriedJSON(t *testing.T) {
 	const stored = `{"type": "dream",  "text": "a <b> & \ud83d"}`
 	item := roundTrip(t, stored)
@@ -128,8 +128,8 @@ func TestCarriedJSON(t *testing.T) {
 	require.Equal(t, []string{`{"type":"dream","text":"a <b> & \ud83d"}`}, contents(t, under))
 }
 
-// TestHalfASurrogatePair looks at bytes, since encoding/json takes half a pair
-// for U+FFFD.
+// TestHalfASurrogatePair compares bytes, since encoding/json reads half a pair
+// as U+FFFD.
 func TestHalfASurrogatePair(t *testing.T) {
 	for _, item := range []string{`{"role":"user","content":"\ud83d"}`, `{"role":"user","content":"\uD83D"}`,
 		`{"role":"user","content":"Hi","x":"\uD83D"}`} {
@@ -137,8 +137,8 @@ func TestHalfASurrogatePair(t *testing.T) {
 	}
 }
 
-// A field can be read, and one that is changed is changed, whatever else the
-// item holds that openai-go does not know.
+// Fields can be read, and a change to a field takes effect, even if the item
+// holds members that openai-go does not know.
 func TestFieldsCanBeChanged(t *testing.T) {
 	item := roundTrip(t, `{"type":"function_call_output","call_id":"c","output":"secret","new":{"n":1.0},"status":null}`)
 	require.Equal(t, "secret", item.OfFunctionCallOutput.Output.OfString.Value)
@@ -146,7 +146,7 @@ func TestFieldsCanBeChanged(t *testing.T) {
 	requireSameJSON(t, `{"type":"function_call_output","call_id":"c","output":"[redacted]","new":{"n":1.0},"status":null}`,
 		marshal(t, item))
 
-	copied := *item.OfFunctionCallOutput // as a careful programmer does
+	copied := *item.OfFunctionCallOutput // as a careful programmer would do
 	copied.Output.OfString = param.NewOpt("[copied]")
 	requireSameJSON(t, `{"type":"function_call_output","call_id":"c","output":"[copied]","new":{"n":1.0},"status":null}`,
 		marshal(t, inputItem{OfFunctionCallOutput: &copied}))
@@ -158,8 +158,8 @@ func TestFieldsCanBeChanged(t *testing.T) {
 		{"type":"output_text","text":"[redacted]","annotations":[],"new":1}]}`, marshal(t, item))
 }
 
-// Members that openai-go does not know, or would not write, can be looked at
-// and left out.
+// A caller can read or remove members that openai-go does not know or would not
+// write.
 func TestExtraFields(t *testing.T) {
 	item := roundTrip(t, `{"type":"function_call","call_id":"c","name":"f","arguments":"{}","_agents_tool_title":"F"}`)
 	require.Equal(t, map[string]any{"_agents_tool_title": json.RawMessage(`"F"`)}, item.OfFunctionCall.ExtraFields())
@@ -188,8 +188,8 @@ func TestReturnedItemsBelongToTheCaller(t *testing.T) {
 	}
 }
 
-// FuzzStored stores any JSON object and reads it. It comes back marshalling to
-// equal JSON, twice.
+// FuzzStored stores any JSON object and reads it, twice. Each time the value
+// that comes back marshals to equal JSON.
 func FuzzStored(f *testing.F) {
 	for _, test := range storedItems {
 		f.Add(test.item)

@@ -1,26 +1,28 @@
 package openaisession
 
-// WithoutDuplicates makes GetItems leave out items that are stored twice, such
-// as by a batch whose reply was lost. The API refuses them. Two items are the
-// same if their types and call_ids are, or their types and IDs. The newest of
-// them counts, and stands in the place of the oldest.
+// WithoutDuplicates makes GetItems leave out items that are stored twice, for
+// example because the reply to an AddItems was lost. The API refuses them. Two
+// items are the same if they have the same type and the same call_id, or the
+// same type and the same ID. The newest of them counts, and stands in the place
+// of the oldest.
 //
-// Some models use a call_id again in a later turn. The API refuses that too.
-// Then the newest call that has an output counts, with that output, in its own
-// place. Items without IDs, such as most of a user's messages, are never taken
-// for duplicates.
+// Some models use a call_id again in a later turn. The API refuses that too. In
+// this case the newest call that has an output counts, with that output, in its
+// own place. Items without IDs, such as most messages of a user, never count as
+// duplicates.
 func WithoutDuplicates() Option {
 	return func(c *config) { c.withoutDuplicates = true }
 }
 
 // Python's SDK (openai-agents 0.24.0, run_internal/items.py,
 // deduplicate_input_items_preferring_latest) keeps calls and reasoning in their
-// oldest place, and all else in its newest. It takes no message for a
-// duplicate, though the API refuses two with one ID. If a call_id is used
-// again, it moves the newest call before the older turn's answer; here the two
-// stay together.
+// oldest place, and everything else in its newest. It never takes messages for
+// duplicates, though the API refuses two with one ID. If a call_id is used
+// again, it moves the newest call before the answer of the older turn. Here the
+// newest call stays with its output.
 
-// use is one use of a call_id: calls, and the outputs that follow them.
+// use is one use of a call_id: calls and the outputs that follow them, by their
+// indices, oldest first.
 type use struct{ calls, outputs []int } // by their indices, oldest first
 
 func (h history) dropDuplicates() {
@@ -56,7 +58,7 @@ func (h history) dropDuplicates() {
 	h.dropOlderIDs()
 }
 
-// idLink returns the link of an entry that is no half of a pair.
+// idLink returns the link of an entry that is not half of a pair.
 func (e *entry) idLink() link {
 	switch {
 	case e.role != "":
@@ -67,9 +69,9 @@ func (e *entry) idLink() link {
 	return link{"call_id of " + e.Type, e.CallID}
 }
 
-// keepNewestUse keeps the newest of the uses that have a call and an output, or
-// if none has both, the newest. If that use has no call, those of the others
-// stay, and so do outputs.
+// keepNewestUse keeps the newest use that has a call and an output. If no use
+// has both, it keeps the newest use. If that use has no calls, the calls of the
+// other uses stay too. The same goes for outputs.
 func (h history) keepNewestUse(uses []*use) {
 	kept := uses[len(uses)-1]
 	for _, u := range uses {
@@ -89,7 +91,8 @@ func (h history) keepNewestUse(uses []*use) {
 	h.keepNewest(kept.outputs)
 }
 
-// keepNewest puts the newest of some entries in the place of the oldest.
+// keepNewest puts the newest of these entries in the place of the oldest, and
+// leaves out the others.
 func (h history) keepNewest(same []int) {
 	if len(same) > 1 {
 		h[same[0]] = h[same[len(same)-1]]
@@ -97,8 +100,8 @@ func (h history) keepNewest(same []int) {
 	}
 }
 
-// dropOlderIDs leaves out the older of two entries of one type and ID, whose
-// call_ids differ.
+// dropOlderIDs leaves out the older of two entries that have the same type and
+// ID but different call_ids.
 func (h history) dropOlderIDs() {
 	seen := map[link]bool{}
 	for i := len(h) - 1; i >= 0; i-- {

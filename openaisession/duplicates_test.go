@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Histories are written in words: a type, and after a colon the IDs that the
-// item has. A version follows a slash. The items that are read stand after the
-// arrow.
+// The histories are written in words: a type, and after a colon the IDs of the
+// item. A version follows a slash. After the arrow stand the items that a read
+// returns.
 func TestWithoutDuplicates(t *testing.T) {
 	for name, history := range map[string]string{
 		"nothing twice":             "user call:1 output:1 message:1 → user call:1 output:1 message:1",
@@ -79,7 +79,7 @@ func duplicateFrom(word string) string {
 	return fmt.Sprintf(`{%s"summary":"%s","type":"%s"}`, name, version, kind)
 }
 
-// Two items of one ID are one, also if their call_ids differ.
+// Two items with one ID count as one, even if their call_ids differ.
 func TestWithoutDuplicatesOfOneID(t *testing.T) {
 	a, b := `{"call_id":"a","id":"fc_1","type":"function_call"}`, `{"call_id":"b","id":"fc_1","type":"function_call"}`
 	session, _ := newSession(t, []openaisession.Option{openaisession.WithoutDuplicates()}, a, b)

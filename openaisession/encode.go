@@ -26,10 +26,10 @@ func encode(item responses.ResponseInputItemUnionParam) (encsession.Item, error)
 	return encoded, checkObject(encoded)
 }
 
-// checkShown returns an error if a field holds something that is not written:
-// a change to a field that was null or missing, in vain since decode has set an
-// extra field. An extra field with a value of its own is no mistake. It is
-// openai-go's way to override a field.
+// checkShown returns an error if a field holds something that would not be
+// written. This happens if a caller sets a field that was null or missing,
+// since decode has set an extra field that hides it. An extra field with a
+// value of its own is no mistake: it is openai-go's way to override a field.
 func checkShown(v reflect.Value) error {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -72,7 +72,8 @@ func checkShown(v reflect.Value) error {
 }
 
 // isOverridden reports whether a struct carries JSON of its own, which is
-// written instead of its fields. Of a union the field is written.
+// written instead of its fields. In a union, a set field is written all the
+// same.
 func isOverridden(v reflect.Value) bool {
 	object, ok := v.Interface().(interface{ Overrides() (any, bool) })
 	if !ok || isUnion(v.Type()) {
@@ -82,20 +83,21 @@ func isOverridden(v reflect.Value) bool {
 	return overridden
 }
 
-// hides reports whether an extra field shows nothing of a field of its name.
+// hides reports whether an extra field, with no value of its own, hides the
+// field of the same name. decode sets such extra fields.
 func hides(extra any) bool {
 	raw, ok := extra.(json.RawMessage)
 	return ok && isEmpty(raw) || extra == param.Omit
 }
 
-// isNullWithValue reports whether v is a param.Opt that was null, and of which
-// only the Value was set.
+// isNullWithValue reports whether v is a param.Opt that is null although its
+// Value was set.
 func isNullWithValue(v reflect.Value) bool {
 	opt, ok := v.Interface().(param.Optional)
 	return ok && !opt.Valid() && !v.FieldByName("Value").IsZero()
 }
 
-// marshal encodes as openai-go does, which leaves <, > and & as they are.
+// marshal encodes as openai-go does: <, > and & stay as they are.
 func marshal(item responses.ResponseInputItemUnionParam) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -104,7 +106,7 @@ func marshal(item responses.ResponseInputItemUnionParam) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// encodeOutput returns the JSON that an output item was decoded from.
+// encodeOutput returns the JSON from which an output item was decoded.
 func encodeOutput(item responses.ResponseOutputItemUnion) (encsession.Item, error) {
 	raw := item.RawJSON()
 	if raw == "" {
@@ -117,7 +119,7 @@ func encodeOutput(item responses.ResponseOutputItemUnion) (encsession.Item, erro
 	return b.Bytes(), checkObject(b.Bytes())
 }
 
-// checkObject wants compact JSON to be an object.
+// checkObject returns an error if compact JSON is not an object.
 func checkObject(encoded []byte) error {
 	if encoded[0] != '{' {
 		return encsession.ErrInvalidItem

@@ -9,15 +9,16 @@ import (
 )
 
 // equalJSON reports whether a and b are the same JSON value. White space,
-// escapes, the order of members and the way in which a number is written do not
-// matter; its value does, to the last digit.
+// escapes, the order of members and the spelling of numbers do not matter. The
+// values of numbers matter, to the last digit.
 func equalJSON(a, b []byte) bool {
 	x, errX := exactValue(a)
 	y, errY := exactValue(b)
 	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
 }
 
-// exactValue decodes JSON as encoding/json does, but numbers as number.
+// exactValue decodes JSON as encoding/json does, except that numbers become
+// values of type number.
 func exactValue(b []byte) (value any, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(b))
 	decoder.UseNumber()
@@ -43,12 +44,12 @@ func exactNumbers(value any) any {
 	return value
 }
 
-// number is the value of a number, without rounding.
+// number is the exact value of a JSON number.
 type number struct {
 	negative bool
-	digits   string // without zeros at either end, so that 0 is empty
+	digits   string // without zeros at either end, so 0 has none
 	exponent int    // of the last digit
-	text     string // of a number whose exponent no program could use; otherwise empty
+	text     string // the whole number, if its exponent is too large for any program; otherwise empty
 }
 
 func exactNumber(text string) number {

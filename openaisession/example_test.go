@@ -21,8 +21,8 @@ import (
 // secret manager.
 const exampleKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
-// errNotCompleted is for an answer that was cut off, or failed: its calls may
-// be half a call.
+// errNotCompleted is for an answer that was cut off or has failed: one of its
+// calls may be incomplete.
 var errNotCompleted = errors.New("the response is not completed")
 
 // runTurn is the agent of README.md. examples/agent runs one like it, which
@@ -62,7 +62,8 @@ func callTools(output []responses.ResponseOutputItemUnion) []responses.ResponseI
 	return items
 }
 
-// The answer of the model goes in as it came, and comes out ready to be sent.
+// The answer of the model is stored as it came, and comes back ready to be
+// sent.
 func Example() {
 	ctx := context.Background()
 	key, err := encsession.ParseKey(exampleKey)
@@ -105,8 +106,7 @@ func Example() {
 	// [{"id":"msg_1","content":[{"annotations":[],"text":"Hello again!","type":"output_text","from_a_later_version":1}],"status":"completed","role":"assistant","type":"message"}]
 }
 
-// A tool call whose output is missing would make the API refuse the whole
-// history.
+// If the output of a tool call is missing, the API refuses the whole history.
 func ExampleWithSendableHistory() {
 	ctx := context.Background()
 	store := encsession.NewMemorySession("user-123")

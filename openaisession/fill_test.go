@@ -10,16 +10,16 @@ import (
 	"github.com/openai/openai-go/v3/responses"
 )
 
-// filledVariants returns values of a variant of the input item, by its name,
-// with every field set, as deep as they go. There are as many as it takes to
-// set each variant of each union inside it once.
+// filledVariants returns values of the variant of the input item with this
+// name. Every field is set, at every depth. There are enough values to set each
+// variant of each union inside once.
 func filledVariants(t *testing.T, name string) []responses.ResponseInputItemUnionParam {
 	var values []responses.ResponseInputItemUnionParam
 	for f := (&filler{t: t, choices: 1}); f.choice < f.choices; f.choice++ {
 		var u responses.ResponseInputItemUnionParam
 		variant := reflect.ValueOf(&u).Elem().FieldByName(name)
 		f.fill(variant, 0)
-		// A type that is no constant is text like other text.
+		// A type that is not a constant is set like any other text.
 		if typ := variant.Elem().FieldByName("Type"); !isConstant(typ.Type()) {
 			typ.SetString(typeOf(name))
 		}
@@ -41,14 +41,14 @@ func typeOf(variant string) string {
 }
 
 // filler sets every field of a value of openai-go. In each union it sets one
-// variant: that with the number choice, counted round.
+// variant: the one with the number choice, modulo the number of variants.
 type filler struct {
 	t       *testing.T
 	choice  int
-	choices int // the largest number of variants that it has met
+	choices int // the largest number of variants so far
 }
 
-// tricky is text that is easily changed on its way.
+// tricky is text that is easily changed by mistake.
 const tricky = "é<b>&\"\\\u2028\U0001F600\uFFFD"
 
 func (f *filler) fill(v reflect.Value, depth int) {

@@ -13,7 +13,7 @@ import (
 
 type inputItem = responses.ResponseInputItemUnionParam
 
-// newSession returns a view of a session that holds items, encrypted, and that
+// newSession returns a view of an encrypted session that holds items, and that
 // session.
 func newSession(t testing.TB, opts []openaisession.Option, items ...string) (*openaisession.Session, encsession.Session) {
 	t.Helper()
@@ -29,7 +29,7 @@ func newSession(t testing.TB, opts []openaisession.Option, items ...string) (*op
 	return session, under
 }
 
-// roundTrip stores JSON and returns how it comes back.
+// roundTrip stores JSON and returns the item that comes back.
 func roundTrip(t testing.TB, item string) inputItem {
 	t.Helper()
 	session, _ := newSession(t, nil, item)
@@ -58,7 +58,7 @@ func contents(t testing.TB, session encsession.Session) []string {
 	return texts
 }
 
-// broken is a session whose every method fails.
+// broken is a session whose methods all fail.
 type broken struct{ err error }
 
 func (b broken) SessionID() string { return "broken" }

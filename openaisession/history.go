@@ -8,13 +8,13 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// history is the items of a read, oldest first.
+// history holds the items of a read, oldest first.
 type history []entry
 
-// entry is an item, and the members of it that the options look at.
+// entry is an item, with the members that the options look at.
 type entry struct {
 	item    encsession.Item
-	members []member // nil if item is no item
+	members []member // nil if item is not a JSON object
 
 	Type, ID, CallID  string
 	approvalRequestID string
@@ -23,12 +23,12 @@ type entry struct {
 	caller            string // the call_id of the program that called, if one did
 	role              string // of a message
 
-	answered bool   // has an output
+	answered bool   // whether a call has an output
 	omitted  Reason // empty if the item stays
 }
 
 // read returns the entries of the newest limit items, or of all items if limit
-// is 0 or less. Those that the options leave out have a reason.
+// is 0 or less. If the options leave an entry out, its omitted is set.
 func (s *Session) read(ctx context.Context, limit int) (history, error) {
 	c := s.config
 	limit = max(limit, 0)
@@ -49,11 +49,11 @@ func (s *Session) read(ctx context.Context, limit int) (history, error) {
 	}
 }
 
-// mostWindow is how many items a read asks for before it asks for all.
+// mostWindow is the largest window. After it, a read asks for all items.
 const mostWindow = 1 << 20
 
-// firstWindow returns how many items a read asks for first; 0 is all of them.
-// It takes older items too to cut whole turns, or to judge the cut of a limit.
+// firstWindow returns how many items a read asks for first; 0 means all. To cut
+// whole turns, or to judge the cut of a limit, a read needs older items too.
 func (c config) firstWindow(limit int) int {
 	const more = 16
 	window := limit
@@ -73,9 +73,9 @@ func (c config) firstWindow(limit int) int {
 	return window
 }
 
-// apply follows the options, and returns the part of h that is within the
-// bounds. It reports false if it takes older items to know that part. h is
-// complete if there are none.
+// apply applies the options, and returns the part of h that is within the
+// bounds. If it needs older items to know that part, it reports false. complete
+// says that there are no older items.
 func (h history) apply(c config, limit int, complete bool) (history, bool) {
 	enough := true
 	if !c.wholeTurns && limit > 0 && limit < len(h) {
@@ -106,7 +106,7 @@ func newHistory(items []encsession.Item, clean bool) history {
 	for i, item := range items {
 		h[i].item = item
 		if !encsession.ValidItem(item) {
-			continue // some store does not keep to the rules
+			continue // the store does not keep to the rules
 		}
 		h[i].members = membersOf(bytes.TrimSpace(item))
 		if clean {
@@ -117,8 +117,8 @@ func newHistory(items []encsession.Item, clean bool) history {
 	return h
 }
 
-// look reads each member for itself: one of an unexpected kind says nothing
-// about the others.
+// look sets the fields of an entry from its members. It reads each member by
+// itself, so one of an unexpected kind does not affect the others.
 func (e *entry) look() {
 	for _, m := range e.members {
 		switch m.name {
@@ -148,7 +148,7 @@ func (e *entry) look() {
 	}
 }
 
-// callOf has the type of the call for each type of output.
+// callOf maps each type of output to the type of its call.
 var callOf = map[string]string{
 	"function_call_output":    "function_call",
 	"custom_tool_call_output": "custom_tool_call",
@@ -175,8 +175,8 @@ func (e *entry) isOutput() bool { return callOf[e.Type] != "" }
 
 func (e *entry) isHalf() bool { return e.isOutput() || isCall[e.Type] }
 
-// byAPI reports whether the API has executed a tool search, so that it asks for
-// no other half.
+// byAPI reports whether the API itself has executed a tool search. Then the API
+// does not ask for the other half.
 func (e *entry) byAPI() bool {
 	return e.execution == "server" && strings.HasPrefix(e.Type, "tool_search_")
 }
@@ -186,26 +186,26 @@ func (e *entry) isInput() bool {
 	return e.role == "user" || e.role == "system" || e.role == "developer"
 }
 
-// isSetting reports whether a program has set something for later items. The
-// model did not say it.
+// isSetting reports whether an entry is a program's setting for later items.
+// The model did not say it.
 func (e *entry) isSetting() bool {
 	return e.Type == "additional_tools" || e.Type == "configuration_update" ||
 		e.Type == "compaction_trigger"
 }
 
-// isMadeMessage reports whether a program has put a message into the
-// assistant's mouth. The API gives its own an ID.
+// isMadeMessage reports whether a program has made a message of the assistant.
+// The API gives an ID to each of its own.
 func (e *entry) isMadeMessage() bool { return e.role == "assistant" && e.ID == "" }
 
-// endsAnswer reports whether an entry is no part of an answer of the model.
+// endsAnswer reports whether an entry ends the answer of the model before it.
 func (e *entry) endsAnswer() bool { return e.isInput() || e.isOutput() && !e.byAPI() }
 
-// link is common to a call and its output.
+// link is the value that a call and its output share.
 type link struct{ callType, id string }
 
-// links returns the links by which an entry finds its other half: either of the
-// two will do. Both are empty if the entry is not half of a pair, or may stand
-// alone. If only one is set, it is the first.
+// links returns the links by which an entry finds its other half: either of
+// them is enough. Both are empty if the entry is not half of a pair, or may
+// stand alone. If only one is set, it is the first.
 func (e *entry) links() (links [2]link) {
 	add := func(callType, id string) {
 		switch {

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A session may be of any kind that has methods.
+// A session may be of any kind that can have methods.
 func TestIsNil(t *testing.T) {
 	for _, session := range []any{nil, (*encsession.MemorySession)(nil), map[int]int(nil), (func())(nil), (chan int)(nil), []int(nil)} {
 		require.True(t, isNil(session), "%T", session)

@@ -1,10 +1,10 @@
 package openaisession
 
-// WithoutOrphans makes GetItems leave out items whose companions are missing,
-// which the API wants to see beside them. Such are a tool call without its
-// output, an output without its call, and reasoning without anything that it
-// led to. One half may have expired, a limit may have cut between them, or a
-// program stopped while a tool was running.
+// WithoutOrphans makes GetItems leave out orphans: a tool call without its
+// output, an output without its call, and reasoning without the item that it
+// led to. The API refuses these. One half of a pair may have expired, a limit
+// may have cut between the halves, or a program may have stopped while a tool
+// was running.
 //
 // These belong together, each by its call_id, the call first:
 //
@@ -19,35 +19,42 @@ package openaisession
 //	program               program_output             may wait for a call of its own
 //	mcp_approval_request  mcp_approval_response      by the id of the request
 //
-// An output belongs to the newest call of its ID before it that has none yet: a
-// second output to one call is an orphan. Halves of pairs that a program has
-// called go with it. All else stays: calls without a call_id, which the API
-// answers itself, and all other types, known or not.
+// An output belongs to the newest call before it that has the same ID and no
+// output yet. So a second output of one call is an orphan. If a program has
+// called a tool, and the program goes, the halves of that pair go too.
+// Everything else stays: calls without a call_id, which the API answers itself,
+// and all other types, known or not.
 //
-// A reasoning item goes with the call that follows it, unless more of the same
-// answer is left. It goes too if nothing that the model said follows it. A
-// message from the user, the system or the developer ends an answer, and so
-// does the output of a tool. A message of the assistant that has no ID ends it
-// if the reasoning has one: the API gives both an ID, so a program made that
-// message.
+// If the call after a reasoning item goes, the reasoning goes too, unless more
+// of the same answer is left. It also goes if no item of the model follows it
+// in its answer. A message from the user, the system or the developer ends an
+// answer, and so does the output of a tool. A message of the assistant without
+// an ID ends it too, if the reasoning has an ID. The API gives an ID to both,
+// so a program has made that message.
 //
 // If a limit cuts between reasoning and the item after it, the rest of that
 // answer is left out.
 //
-// Three things the option cannot see. Two answers may follow one another with
-// nothing between them, after a program stopped. Then reasoning of the first
-// may stay for the rest of the second. The API may refuse a call, or a message,
-// whose reasoning has expired: add the output of a response with one AddOutput,
-// so that all of it expires at one moment, or use [WithSendableHistory]. And
-// the items behind an item_reference or a previous_response_id lie with the
-// API: an output whose call is there is an orphan here.
+// The option cannot see three things:
+//
+// First, after a program has stopped, one answer may follow another with
+// nothing between them. Then reasoning of the first may stay with the rest of
+// the second.
+//
+// Second, the API may refuse a call or a message whose reasoning has expired.
+// Add the output of a response with one AddOutput, so that all of it expires
+// together, or use [WithSendableHistory].
+//
+// Third, the items behind an item_reference or a previous_response_id are
+// stored by the API. If the call of an output is among them, the output is an
+// orphan here.
 func WithoutOrphans() Option {
 	return func(c *config) { c.withoutOrphans = true }
 }
 
-// dropHalves marks halves of pairs as orphans. First, onwards, it marks
-// entries that lack their call or program. Then, backwards, it marks calls that
-// lack their output: by then they have nothing left that depends on them.
+// dropHalves marks halves of pairs as orphans. First it goes forward and marks
+// entries without their call or program. Then it goes backward and marks calls
+// without their output: by then, nothing that is left depends on these calls.
 func (h history) dropHalves() {
 	calls, programs := map[link][]*entry{}, map[string]bool{} // so far
 	for i := range h {
@@ -67,7 +74,7 @@ func (h history) dropHalves() {
 		}
 	}
 
-	working := map[string]bool{} // the programs that something after them belongs to
+	working := map[string]bool{} // the programs to which a later entry belongs
 	for i := len(h) - 1; i >= 0; i-- {
 		e := &h[i]
 		if e.omitted == "" && !e.isOutput() && !e.answered && e.hasLinks() &&
@@ -75,7 +82,7 @@ func (h history) dropHalves() {
 			e.omitted = ReasonOrphan
 		}
 		if e.Type == program && e.omitted != ReasonDuplicate {
-			delete(working, e.CallID) // a call belongs to the newest program of an ID
+			delete(working, e.CallID) // a call belongs to the newest program with its ID
 		}
 		if e.omitted == "" {
 			working[e.caller] = true
@@ -91,8 +98,8 @@ func addCall[T any](calls map[link][]T, links [2]link, call T) {
 	}
 }
 
-// answer takes the newest call that one of the links finds, and that is not
-// answered yet. It marks that call as answered and returns it, or nil.
+// answer finds, by the links, the newest call that is not answered yet. It
+// marks that call as answered and returns it, or returns nil if there is none.
 func answer(calls map[link][]*entry, links [2]link) *entry {
 	for _, l := range links {
 		for n := len(calls[l]); n > 0; n-- {
@@ -107,8 +114,8 @@ func answer(calls map[link][]*entry, links [2]link) *entry {
 	return nil
 }
 
-// mayWait reports whether a call may be sent without its output, because the
-// API has yet to give it.
+// mayWait reports whether a call may be sent without its output, since the API
+// is still to give it.
 func (e *entry) mayWait(working map[string]bool) bool {
 	if e.Type == program {
 		return working[e.CallID]
@@ -117,13 +124,14 @@ func (e *entry) mayWait(working map[string]bool) bool {
 		(e.status == "" || e.status == "in_progress")
 }
 
-// dropReasoning marks reasoning if nothing follows that it led to.
+// dropReasoning marks reasoning as an orphan if the item that it led to does
+// not follow.
 func (h history) dropReasoning() {
 	const (
-		nothing   = iota // that the model said follows
-		reasoning        // follows, and stays
-		unnamed          // follows: a message without an ID
-		said             // follows, and stays
+		nothing   = iota // no item of the model follows
+		reasoning        // reasoning follows, and stays
+		unnamed          // a message of the assistant without an ID follows
+		said             // another item of the model follows, and stays
 	)
 	next := nothing
 	for i := len(h) - 1; i >= 0; i-- {
@@ -133,27 +141,27 @@ func (h history) dropReasoning() {
 		case e.isSetting():
 			// may stand anywhere
 		case e.omitted == ReasonDuplicate || e.omitted == ReasonForeign:
-			// as if it were not there
+			// skipped, as if it were not there
 		case e.Type == "reasoning" && (next == nothing || next == unnamed && e.ID != ""):
 			e.omitted = ReasonOrphan
 		case e.Type == "reasoning":
 			next = reasoning
 		case e.isMadeMessage():
-			next = unnamed // which is only that of reasoning without an ID
+			next = unnamed // such a message belongs only to reasoning without an ID
 		case e.omitted == "":
 			next = said
 		case next == reasoning:
-			// Between the two stood a call that goes: the later reasoning is
-			// that of another answer.
+			// This item goes, and it stood between two reasoning items. So the
+			// later reasoning belongs to another answer.
 			next = nothing
 		}
 	}
 }
 
-// dropUnreasoned marks the start of h as orphans if it is the rest of an answer
-// whose reasoning is among the entries before it. It reports false if it takes
-// older entries to know that. The entries before are complete if there are
-// none.
+// dropUnreasoned marks the first entries of h as orphans, if they are the rest
+// of an answer whose reasoning is among the entries before. If it needs older
+// entries to know that, it reports false. complete says that there are none
+// older than before.
 func (h history) dropUnreasoned(before history, complete bool) bool {
 	if !h.startsInAnswer() {
 		return true

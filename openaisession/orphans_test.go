@@ -17,7 +17,7 @@ import (
 )
 
 // histories are written in words: a type, an ID, and in brackets the program
-// that called. A minus stands before an item that is left out.
+// that called. A minus marks an item that is left out.
 var histories = map[string]string{
 	"whole":                         "user reasoning:r call:1 output:1 assistant user",
 	"call without output":           "user -call:1 user",
@@ -78,7 +78,8 @@ var histories = map[string]string{
 	"program later":                 "-call:1(p) -output:1(p) -program:p",
 }
 
-// withoutOrphans are the options of a view that leaves out orphans, and tells.
+// withoutOrphans returns the options of a view that leaves out orphans and
+// tells of them.
 func withoutOrphans(told func(openaisession.Omission)) []openaisession.Option {
 	return []openaisession.Option{openaisession.WithoutOrphans(), openaisession.WithOmissionHandler(
 		func(_ context.Context, o openaisession.Omission) { told(o) })}
@@ -116,8 +117,8 @@ func TestWithoutOrphans(t *testing.T) {
 	}
 }
 
-// Histories whose items are written out, with a minus before each that is left
-// out.
+// The items of these histories are written out. A minus marks an item that is
+// left out.
 func TestWithoutOrphansLooksAtEachMember(t *testing.T) {
 	const (
 		user   = `{"role":"user","content":"Hi"}`
@@ -192,7 +193,7 @@ func waitingShell(status string) [2]string {
 		`{"type":"shell_call","call_id":"c","status":"` + status + `","caller":{"type":"program","caller_id":"p"}}`}
 }
 
-// An orphan is shown by its call_id, if it has one.
+// An omission shows the call_id of an orphan, if it has one.
 func TestOrphanID(t *testing.T) {
 	for item, id := range map[string]string{
 		`{"type":"local_shell_call","id":"l","call_id":"c"}`:        "c",
@@ -212,8 +213,8 @@ func TestOrphanID(t *testing.T) {
 	}
 }
 
-// Only the types of pairs, and reasoning, can be orphans, so that no other text
-// from the store is shown as a type.
+// Only halves of pairs, and reasoning, can be orphans. So no other text from
+// the store is shown as a type.
 func TestTypesOfOrphans(t *testing.T) {
 	types := []string{"reasoning"}
 	for call, output := range pairs {
@@ -235,9 +236,9 @@ func TestTypesOfOrphans(t *testing.T) {
 	}
 }
 
-// Of calls and outputs of functions and custom tools, as many are kept as the
-// API takes. The order is any, and the IDs differ. The test tries all ways to
-// leave items out.
+// A read keeps as many calls and outputs of functions and custom tools as the
+// API accepts. They come in any order, and their IDs differ. The test tries all
+// ways to leave items out.
 func TestWithoutOrphansKeepsTheMost(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	words := []string{"user", "assistant", "call:1", "output:1", "call:2", "output:2", "custom_tool_call:1",
@@ -249,7 +250,7 @@ func TestWithoutOrphansKeepsTheMost(t *testing.T) {
 		for _, word := range history {
 			items = append(items, itemFrom(word))
 		}
-		var want []string // the union of all sets that can be kept, which can be kept
+		var want []string // the union of all sets that can be kept; it can be kept too
 		for i, word := range history {
 			for set := range 1 << len(history) {
 				if set>>i&1 == 1 && isWhole(history, set) {
@@ -263,8 +264,8 @@ func TestWithoutOrphansKeepsTheMost(t *testing.T) {
 	}
 }
 
-// isWhole reports whether a set of a history, as bits, holds no half of a pair
-// without the other.
+// isWhole reports whether a set of items of a history, given as bits, holds the
+// other half of each half of a pair.
 func isWhole(history []string, set int) bool {
 	for i, word := range history {
 		kind, id, isHalf := strings.Cut(word, ":")
@@ -284,7 +285,7 @@ func isWhole(history []string, set int) bool {
 	return true
 }
 
-// pairs are the halves that belong together.
+// pairs are the types of the halves that belong together.
 var pairs = map[string]string{
 	"call": "output", "custom_tool_call": "custom_tool_call_output", "computer_call": "computer_call_output",
 	"local_shell_call": "local_shell_call_output", "shell_call": "shell_call_output",
@@ -300,7 +301,7 @@ func TestEveryPair(t *testing.T) {
 	}
 }
 
-// TestNoPairIsMissing fails when openai-go has a variant with a call ID, or an
+// TestNoPairIsMissing fails if openai-go has a variant with a call ID, or an
 // answer to a request, that is in no pair.
 func TestNoPairIsMissing(t *testing.T) {
 	var halves []string
@@ -326,7 +327,7 @@ func TestWithoutOrphansUnderALimit(t *testing.T) {
 	require.Equal(t, []string{call, output, answer}, read(t, session, 3))
 }
 
-// In the middle of a turn the call expires, and its output has not yet.
+// In the middle of a turn, the call has expired and its output has not.
 func TestWithoutOrphansAfterExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key, err := encsession.ParseKey(encsession.GenerateKey())
@@ -368,7 +369,7 @@ func read(t *testing.T, session *openaisession.Session, limit int) []string {
 	return texts
 }
 
-// typeNamed returns a type by its short name.
+// typeNamed returns the type with this short name.
 func typeNamed(kind string) string {
 	if long, ok := map[string]string{"call": "function_call", "output": "function_call_output"}[kind]; ok {
 		return long
@@ -376,7 +377,7 @@ func typeNamed(kind string) string {
 	return kind
 }
 
-// itemFrom makes an item of a word of a history.
+// itemFrom returns the item for a word of a history.
 func itemFrom(word string) string {
 	kind, id, _ := strings.Cut(word, ":")
 	id, caller, called := strings.Cut(strings.TrimSuffix(id, ")"), "(")

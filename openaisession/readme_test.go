@@ -19,7 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestREADME keeps the README's agent that of the examples, which is compiled.
+// TestREADME requires the README's agent to be that of the examples, which is
+// compiled.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
@@ -35,8 +36,8 @@ func TestREADME(t *testing.T) {
 	require.Equal(t, unindented, string(sample[1]))
 }
 
-// TestREADMEsAgent runs it against an API that lets it call a tool and then
-// answers.
+// TestREADMEsAgent runs the agent against an API that lets it call a tool and
+// then answers.
 func TestREADMEsAgent(t *testing.T) {
 	var inputs []string
 	transport := roundTripper(func(r *http.Request) string {
@@ -61,8 +62,8 @@ func TestREADMEsAgent(t *testing.T) {
 	requireSameJSON(t, "["+strings.Join(history[:3], ",")+"]", inputs[1])
 }
 
-// TestREADMEsAgentAgainstTheAPI takes turns, with a stop and a lost reply among
-// them. The API accepts each history.
+// TestREADMEsAgentAgainstTheAPI takes several turns. In between, the program
+// stops once, and once a reply is lost. The API accepts each history.
 func TestREADMEsAgentAgainstTheAPI(t *testing.T) {
 	n := 0
 	server := apitest.NewServer(func(input []json.RawMessage) []any {
@@ -101,8 +102,8 @@ func TestREADMEsAgentAgainstTheAPI(t *testing.T) {
 	require.Contains(t, refused.Message, "Duplicate item found with id")
 }
 
-// An answer that is cut off, or that failed, is no answer: its calls are not
-// run, and nothing of it is stored.
+// If an answer is cut off or has failed, the agent runs none of its calls and
+// stores nothing of it.
 func TestREADMEsAgentTakesNoHalfAnswers(t *testing.T) {
 	for _, status := range []string{"incomplete", "failed", "cancelled", ""} {
 		requests := 0
@@ -119,8 +120,8 @@ func TestREADMEsAgentTakesNoHalfAnswers(t *testing.T) {
 	}
 }
 
-// Without input the model answers to the history as it is, such as after a
-// stop.
+// Without input, for example after a stop, the model answers to the history as
+// it is.
 func TestREADMEsAgentWithoutInput(t *testing.T) {
 	transport := roundTripper(func(r *http.Request) string {
 		return `{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Still here."}]}`
@@ -133,7 +134,7 @@ func TestREADMEsAgentWithoutInput(t *testing.T) {
 	require.Len(t, contents(t, under), 2)
 }
 
-// The errors of the session and of the API end a turn.
+// An error of the session or of the API ends the turn.
 func TestREADMEsAgentFails(t *testing.T) {
 	cause := errors.New("broken")
 	session, err := openaisession.New(broken{cause})
@@ -150,14 +151,16 @@ func TestREADMEsAgentFails(t *testing.T) {
 	require.Nil(t, response)
 }
 
-// roundTripper answers a request with the output item that it returns.
+// roundTripper is an HTTP transport that answers each request with the output
+// item that the func returns.
 type roundTripper func(*http.Request) string
 
 func (output roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer(func(r *http.Request) string { return `{"status":"completed","output":[` + output(r) + `]}` }).RoundTrip(r)
 }
 
-// answer answers a request with the JSON that it returns.
+// answer is an HTTP transport that answers each request with the JSON that the
+// func returns.
 type answer func(*http.Request) string
 
 func (body answer) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// The functions of this file read JSON that [encsession.ValidItem] has taken.
-// So they look for the ends of values only, and check nothing.
+// The functions of this file read JSON that [encsession.ValidItem] has
+// accepted. So they only look for the ends of values, and check nothing.
 
 // member is one member of a JSON object, as it is stored.
 type member struct {
@@ -16,7 +16,7 @@ type member struct {
 }
 
 // membersOf returns the members of an object in their order, or nil if raw is
-// something else. They share the memory of raw.
+// not an object. They share the memory of raw.
 func membersOf(raw json.RawMessage) []member {
 	if len(raw) == 0 || raw[0] != '{' {
 		return nil
@@ -50,9 +50,9 @@ func elementsOf(raw json.RawMessage) []json.RawMessage {
 	return elements
 }
 
-// textOf returns the text that raw is. It reports false if raw is something
-// else, and if encoding/json may have put U+FFFD in place of half a surrogate
-// pair. Python writes such halves.
+// textOf returns the text of a JSON string. It reports false if raw is not a
+// string, or if encoding/json may have replaced half a surrogate pair by
+// U+FFFD. Python writes such halves.
 func textOf(raw json.RawMessage) (string, bool) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return "", false
@@ -68,7 +68,7 @@ func textOf(raw json.RawMessage) (string, bool) {
 }
 
 // losesSurrogates reports whether half a surrogate pair in raw may have become
-// U+FFFD in decoded. To encoding/json both are the same.
+// U+FFFD in decoded. encoding/json does not tell the two apart.
 func losesSurrogates(decoded, raw []byte) bool {
 	return (bytes.ContainsRune(decoded, '\uFFFD') ||
 		bytes.Contains(decoded, []byte(`\ufffd`))) &&

@@ -19,10 +19,10 @@ import (
 // generator makes histories as agents write them, and breaks them.
 type generator struct {
 	*rand.Rand
-	n        int               // makes IDs that are used once
+	n        int               // the number of IDs so far, each of which is used once
 	reasoned map[string]string // the reasoning behind an item, as the API remembers it
-	python   bool              // as Python's SDK writes items of a chat-completions model
-	batches  [][]string        // as a program adds them
+	python   bool              // whether to write items as Python's SDK does for a chat-completions model
+	batches  [][]string        // the items of each AddItems
 }
 
 func (g *generator) id(prefix string) string {
@@ -54,7 +54,8 @@ func (g *generator) turn() {
 		`"content":[{"type":"output_text","text":"` + g.id("Answer") + `","annotations":[]}]}`})...)
 }
 
-// named returns the members that name an item of the model.
+// named returns the members that only items of the model have: an ID, and more
+// if Python's SDK writes them.
 func (g *generator) named(kind string) string {
 	if g.python {
 		return `"id":"__fake_id__","provider_data":{"model":"m","response_id":"r"},`
@@ -63,7 +64,8 @@ func (g *generator) named(kind string) string {
 	return `"id":"` + g.id(prefixes[kind]) + `",`
 }
 
-// reason puts reasoning before the items of an answer, or not.
+// reason puts reasoning before the items of an answer, or returns them as they
+// are.
 func (g *generator) reason(items []string) []string {
 	if g.IntN(2) == 0 {
 		return items
@@ -89,11 +91,11 @@ func generate(seed uint64) (items []string, reasoned map[string]string) {
 		var broken []string
 		for _, batch := range g.batches {
 			broken = append(broken, batch...)
-			if g.IntN(8) == 0 { // its reply was lost
+			if g.IntN(8) == 0 { // the reply was lost, so the batch is stored twice
 				broken = append(broken, batch...)
 			}
 		}
-		for range g.IntN(4) { // a hole
+		for range g.IntN(4) { // some items are missing
 			if at := g.IntN(len(broken)); len(broken) > 1 {
 				broken = slices.Delete(broken, at, at+1)
 			}
@@ -121,7 +123,7 @@ func sent(t testing.TB, session *openaisession.Session, limit int) []byte {
 }
 
 // TestGeneratedHistories breaks 1,000 histories. The API refuses all of them as
-// they are, and none with the option, at any limit.
+// they are. With the option it accepts each of them, at any limit.
 func TestGeneratedHistories(t *testing.T) {
 	t.Parallel() // this test and TestNoChangeIsInVain take longest
 	byRule := map[apitest.Rule]int{}
@@ -158,7 +160,7 @@ func TestGeneratedHistories(t *testing.T) {
 			{sendable, openaisession.WithBudget(500, nil)},
 			{openaisession.WithLastTurns(2), openaisession.WithBudget(2000, nil), sendable},
 		}
-		opts := sets[seed%uint64(len(sets))] // in turns, so that the test is short
+		opts := sets[seed%uint64(len(sets))] // one set for each seed, to keep the test short
 		limit := int(seed % 11)
 		input := sent(t, view(opts...), limit)
 		require.NoError(t, apitest.Check(input, reasoned), "seed %d, limit %d:\n%s\n%s",
@@ -173,13 +175,13 @@ func TestGeneratedHistories(t *testing.T) {
 	}
 }
 
-// requireCombination reads with one of the sets of the single options. Each of
-// them keeps its promise, beside whatever others.
+// requireCombination reads with one combination of the single options. Each
+// option keeps its promise, together with any others.
 func requireCombination(t *testing.T, number int, view func(...openaisession.Option) *openaisession.Session,
 	reasoned map[string]string) {
 	single := []struct {
 		option openaisession.Option
-		rules  []apitest.Rule // that are not broken with it and those before it
+		rules  []apitest.Rule // that are kept with this option
 	}{
 		{openaisession.WithCleanItems(), []apitest.Rule{apitest.RulePrefix, apitest.RuleMember, apitest.RuleStatus}},
 		{openaisession.WithoutDuplicates(), []apitest.Rule{apitest.RuleDuplicate}},

@@ -12,18 +12,18 @@ import (
 
 // Session is a view of an [encsession.Session] whose items are input items of
 // the Responses API. [New] makes one; the zero Session returns errors. It keeps
-// nothing but the Session that it was made from, and is as safe for concurrent
-// use as that is.
+// nothing but the underlying Session, and is as safe for concurrent use as
+// that.
 //
-// Its methods, but for AddOutput, are those of the interface memory.Session in
-// github.com/nlpodyssey/openai-agents-go.
+// Apart from AddOutput, its methods are those of the interface memory.Session
+// in github.com/nlpodyssey/openai-agents-go.
 type Session struct {
 	session encsession.Session
 	config  config
 }
 
-// New returns a view of s. It refuses a nil Session, a nil option, and options
-// that ask for nothing.
+// New returns a view of s. It refuses a nil Session, a nil option, and an
+// option with an invalid argument.
 func New(s encsession.Session, opts ...Option) (*Session, error) {
 	if isNil(s) {
 		return nil, errors.New("openaisession: New: session is nil")
@@ -62,8 +62,8 @@ func (s *Session) check() error {
 	return nil
 }
 
-// SessionID returns the ID of the session. It is empty if the Session was not
-// made by [New].
+// SessionID returns the ID of the session. If the Session was not made by
+// [New], the ID is empty.
 func (s *Session) SessionID(context.Context) string {
 	if s.check() != nil {
 		return ""
@@ -74,8 +74,8 @@ func (s *Session) SessionID(context.Context) string {
 // GetItems returns the newest limit items, oldest first, or all of them if
 // limit is 0 or less. Options make it leave some out, and [WithWholeTurns]
 // changes the meaning of a limit. The returned items belong to the caller. No
-// item makes a read fail: the package comment says how one comes back that
-// openai-go does not know.
+// item makes a read fail. The package comment says how items that openai-go
+// does not know come back.
 func (s *Session) GetItems(ctx context.Context, limit int) ([]responses.ResponseInputItemUnionParam, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("openaisession: GetItems: %w", err)
@@ -97,11 +97,12 @@ func (s *Session) GetItems(ctx context.Context, limit int) ([]responses.Response
 }
 
 // AddItems adds items in one call of the underlying Session: all of them or,
-// with an error, none. The error names the first item that cannot be added, by
-// its index, and shows no content. It wraps [encsession.ErrInvalidItem] if an
-// item is not a JSON object, such as one with no variant set. A field that was
-// set in vain, since an extra field hides it, is an error too: see the package
-// comment. The items are not kept.
+// with an error, none. It does not keep them.
+//
+// The error names the first item that cannot be added, by its index, and shows
+// no content. If an item is not a JSON object, such as one with no variant set,
+// the error wraps [encsession.ErrInvalidItem]. It is also an error if an extra
+// field hides a field that was set: see the package comment.
 func (s *Session) AddItems(ctx context.Context, items []responses.ResponseInputItemUnionParam) error {
 	if err := s.check(); err != nil {
 		return fmt.Errorf("openaisession: AddItems: %w", err)
@@ -116,14 +117,14 @@ func (s *Session) AddItems(ctx context.Context, items []responses.ResponseInputI
 	return s.session.AddItems(ctx, encoded...)
 }
 
-// AddOutput adds the answer of the model: response.Output, or some of it. It is
-// all or nothing, as AddItems is.
+// AddOutput adds the answer of the model: response.Output, or some of it. Like
+// AddItems, it adds all items or none.
 //
-// It stores the JSON that the API sent, without the white space around tokens:
-// a change to a field of an output item is not stored. An output item that was
-// made by hand is an error that wraps [encsession.ErrInvalidItem]. Its type
-// does not tell a missing field from an empty one. Make an input item of it and
-// use AddItems.
+// It stores the JSON that the API sent, without white space between tokens. So
+// a change to a field of an output item is not stored. If an output item was
+// made by hand, the error wraps [encsession.ErrInvalidItem], since its type
+// does not tell a missing field from an empty one. Make an input item instead,
+// and use AddItems.
 func (s *Session) AddOutput(ctx context.Context, output []responses.ResponseOutputItemUnion) error {
 	if err := s.check(); err != nil {
 		return fmt.Errorf("openaisession: AddOutput: %w", err)
@@ -138,8 +139,8 @@ func (s *Session) AddOutput(ctx context.Context, output []responses.ResponseOutp
 	return s.session.AddItems(ctx, encoded...)
 }
 
-// PopItem removes the newest item and returns it, or nil if there is none. No
-// option changes that. The returned item belongs to the caller.
+// PopItem removes the newest item and returns it, or returns nil if there is
+// none. Options do not change that. The returned item belongs to the caller.
 func (s *Session) PopItem(ctx context.Context) (*responses.ResponseInputItemUnionParam, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("openaisession: PopItem: %w", err)

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// memorySession is memory.Session of github.com/nlpodyssey/openai-agents-go,
-// and of github.com/denggeng/openai-agents-go-plus. There TResponseInputItem is
+// memorySession is memory.Session of github.com/nlpodyssey/openai-agents-go and
+// of github.com/denggeng/openai-agents-go-plus. In both, TResponseInputItem is
 // an alias of responses.ResponseInputItemUnionParam. Both were read in November
 // 2026, at commits 868dc03 and 2b6b8e6.
 type memorySession interface {
@@ -106,7 +106,7 @@ func TestItemsThatCannotBeAdded(t *testing.T) {
 	}
 }
 
-// The cause of an error is there for errors.As, though its text is not shown.
+// errors.As finds the cause of an error, although its text is not shown.
 func TestEncodingErrorIsWrapped(t *testing.T) {
 	session, _ := newSession(t, nil)
 	err := session.AddItems(t.Context(), []inputItem{param.Override[inputItem](map[string]any{"secret": math.NaN()})})
@@ -115,7 +115,7 @@ func TestEncodingErrorIsWrapped(t *testing.T) {
 }
 
 func TestOutputThatCannotBeAdded(t *testing.T) {
-	// UnmarshalJSON, called by hand, takes text that is no JSON.
+	// A direct call of UnmarshalJSON accepts text that is not JSON.
 	decoded := func(text string) (item responses.ResponseOutputItemUnion) {
 		_ = item.UnmarshalJSON([]byte(text))
 		return item
@@ -170,8 +170,8 @@ func TestErrorsOfTheSession(t *testing.T) {
 	requireErrors(t, session, func(_ string, err error) { require.ErrorIs(t, err, cause) })
 }
 
-// requireErrors calls every method, gives its error to check and wants nothing
-// else from it.
+// requireErrors calls every method and gives its error to check. It requires
+// that the method returns nothing else.
 func requireErrors(t *testing.T, session *openaisession.Session, check func(method string, err error)) {
 	ctx := t.Context()
 	items, err := session.GetItems(ctx, 0)
@@ -185,8 +185,8 @@ func requireErrors(t *testing.T, session *openaisession.Session, check func(meth
 	check("ClearSession", session.ClearSession(ctx))
 }
 
-// A store that does not keep to the rules may give bytes that are no item.
-// Reading it does not fail, and a pop does not lose it.
+// A store that does not keep to the rules may return bytes that are not an
+// item. A read of these bytes does not fail, and a pop does not lose them.
 func TestNoItemMakesAReadFail(t *testing.T) {
 	for _, stored := range []string{`["a"]`, `"a"`, `null`, `{`, ``} {
 		session, err := openaisession.New(lax(stored), openaisession.WithoutOrphans())
@@ -202,7 +202,7 @@ func TestNoItemMakesAReadFail(t *testing.T) {
 	}
 }
 
-// lax is a session that holds one item, whatever it is.
+// lax is a session that holds one item, which may be any text.
 type lax string
 
 func (l lax) SessionID() string { return "lax" }

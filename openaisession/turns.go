@@ -1,26 +1,28 @@
 package openaisession
 
-// WithWholeTurns makes GetItems cut between turns, and never inside one. So no
-// reasoning is cut from its call, and no call from its output. A turn begins
-// with a message from the user, or with messages from the system or the
-// developer right before it. It ends before the next turn. A user's message
-// between a call and its output begins no turn.
+// WithWholeTurns makes GetItems cut between turns, and never inside one. So it
+// never cuts reasoning from its call, or a call from its output. A turn begins
+// with a message from the user, or with the messages from the system or the
+// developer right before that. It ends before the next turn. A user's message
+// between a call and its output does not begin a turn.
 //
-// A limit then returns as many of the newest turns as have no more items than
-// that. [WithLastTurns] and [WithBudget] are bounds of the same kind, and
-// several of them hold together. The newest turn is always returned, however
-// long it is: without it there is nothing to answer. If a history has no
-// message from the user, all of it is one turn.
+// With a limit, GetItems then returns as many of the newest turns as have,
+// together, no more items than the limit. [WithLastTurns] and [WithBudget] are
+// bounds of the same kind. If there are several bounds, all of them hold. The
+// newest turn is always returned, however long it is: without it there is
+// nothing to answer. If a history has no message from the user, all of it is
+// one turn.
 //
-// The oldest turn may have lost its beginning, because that has expired. Its
-// rest is left out as half a turn. Messages without IDs before the first turn
-// stay, such as a greeting that a program has put there.
+// If the beginning of the oldest turn has expired, the rest is left out as half
+// a turn. Messages without IDs before the first turn stay, such as a greeting
+// that a program has put there.
 func WithWholeTurns() Option {
 	return func(c *config) { c.wholeTurns = true }
 }
 
-// wholeTurns returns the part of h that is within the bounds. It reports false
-// if it takes older entries to know that part. h is complete if there are none.
+// wholeTurns returns the part of h that is within the bounds. If it needs older
+// entries to know that part, it reports false. complete says that there are
+// none.
 func (h history) wholeTurns(c config, limit int, complete bool) (history, bool) {
 	calls := h.callsOfOutputs()
 	starts := h.starts(calls)
@@ -63,7 +65,7 @@ func (h history) wholeTurns(c config, limit int, complete bool) (history, bool) 
 
 // starts returns the indices at which turns begin.
 func (h history) starts(calls map[int]int) []int {
-	inside := make([]int, len(h)+1) // how many pairs begin before an index, less
+	inside := make([]int, len(h)+1) // the change of the number of open pairs at each index
 	for output, call := range calls {
 		if call >= 0 {
 			inside[call+1]++
@@ -90,9 +92,9 @@ func (h history) starts(calls map[int]int) []int {
 	return starts
 }
 
-// callsOfOutputs returns the index of its call for the index of each output, or
-// -1 if h does not have it. For a half of a pair that a program has called, it
-// is the index of the program.
+// callsOfOutputs maps the index of each output to the index of its call, or to
+// -1 if h does not have the call. For half of a pair that a program has called,
+// it gives the index of the program.
 func (h history) callsOfOutputs() map[int]int {
 	calls, found, programs := map[link][]int{}, map[int]int{}, map[string]int{}
 	for i := range h {
@@ -123,7 +125,7 @@ func (h history) callsOfOutputs() map[int]int {
 	return found
 }
 
-// hasCalls reports whether h has the calls of all outputs from first on.
+// hasCalls reports whether h has the call of every output from index first on.
 func (h history) hasCalls(calls map[int]int, first int) bool {
 	for output, call := range calls {
 		if output >= first && call < 0 {
@@ -133,8 +135,8 @@ func (h history) hasCalls(calls map[int]int, first int) bool {
 	return true
 }
 
-// isPreface reports whether entries before the first turn belong to it: if a
-// program made all of them.
+// isPreface reports whether the entries before the first turn belong to it.
+// They do if a program has made all of them.
 func (h history) isPreface() bool {
 	for i := range h {
 		e := &h[i]

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Histories are in words, as those of orphans. A bar stands before the items
-// that are read.
+// The histories are in words, like those in orphans_test.go. The items behind
+// the bar are read.
 func TestWholeTurns(t *testing.T) {
 	turns := openaisession.WithLastTurns
 	for name, test := range map[string]struct {
@@ -72,7 +72,7 @@ func TestWholeTurns(t *testing.T) {
 	}
 }
 
-// untold is an option under which a test fails if an item is told of.
+// untold is an option that makes a test fail if an omission is told.
 func untold(t *testing.T) openaisession.Option {
 	return openaisession.WithOmissionHandler(func(_ context.Context, o openaisession.Omission) {
 		t.Error("what a bound cuts is not told:", o)
@@ -92,8 +92,8 @@ func TestHalfATurn(t *testing.T) {
 		`half a turn: "" "msg" of session "user-123"`}, told)
 }
 
-// A limit that cuts between reasoning and the item after it cuts that item off
-// too.
+// If a limit cuts between reasoning and the item after it, a read leaves out
+// that item too.
 func TestALimitCutsReasoningFromItsAnswer(t *testing.T) {
 	for history, limit := range map[string]int{
 		"user reasoning:r -call:1 -output:1 assistant":           3,
@@ -122,7 +122,7 @@ func TestALimitCutsReasoningFromItsAnswer(t *testing.T) {
 	}
 }
 
-// The options refuse bounds that ask for nothing, and a handler that is none.
+// The options refuse bounds that are too small, and a nil handler.
 func TestOptionsRefuse(t *testing.T) {
 	for message, option := range map[string]openaisession.Option{
 		"openaisession: New: WithLastTurns: 0 turns: at least 1 is needed":     openaisession.WithLastTurns(0),

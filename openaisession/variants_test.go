@@ -13,10 +13,10 @@ import (
 )
 
 // inputVariants are the variants of the input item that are known to come back
-// whole: 26 in v3.24.0 of openai-go, 33 in v3.98.0. Before you add one that a
-// later version brings, read its documentation: it may be half of a pair, see
-// callOf.
-var inputVariants = map[string]string{ // the version that brought it, if later than v3.24.0
+// whole: 26 in v3.24.0 of openai-go, 33 in v3.98.0. If a later version brings a
+// variant, read its documentation before you add it: it may be half of a pair,
+// see callOf.
+var inputVariants = map[string]string{ // the version of openai-go that brought the variant, if later than v3.24.0
 	"OfMessage": "", "OfInputMessage": "", "OfOutputMessage": "", "OfFileSearchCall": "", "OfComputerCall": "",
 	"OfComputerCallOutput": "", "OfWebSearchCall": "", "OfFunctionCall": "", "OfFunctionCallOutput": "",
 	"OfReasoning": "", "OfCompaction": "", "OfImageGenerationCall": "", "OfCodeInterpreterCall": "",
@@ -30,7 +30,7 @@ var inputVariants = map[string]string{ // the version that brought it, if later 
 	"OfProgramOutput": "v3.96.0",
 }
 
-// TestEveryInputVariant fails if openai-go has got a variant that is not in the
+// TestEveryInputVariant fails if openai-go has a variant that is not in the
 // list.
 func TestEveryInputVariant(t *testing.T) {
 	names := variantNames[inputItem]()
@@ -54,8 +54,8 @@ func TestEveryInputVariant(t *testing.T) {
 }
 
 // outputItems has an output item of every type, as the API sends it: with null,
-// and with a member that openai-go does not know. The halves of pairs that only
-// a client writes are there too, since the API gives them back.
+// and with a member that openai-go does not know. It also has the halves of
+// pairs that only a client writes, since the API returns them.
 var outputItems = map[string]string{
 	"message": `{"id":"msg_1","status":"completed","role":"assistant","phase":null,"content":[
 		{"type":"output_text","text":"Hi <there>","annotations":[
@@ -118,7 +118,7 @@ func TestEveryOutputType(t *testing.T) {
 			require.Contains(t, outputItems, typeOf("Of"+name), "a new type")
 		}
 	}
-	want := map[string]string{} // the variants in which they come back
+	want := map[string]string{} // the variant in which each comes back
 	for _, name := range variantNames[inputItem]() {
 		want[typeOf(name)] = name
 	}
@@ -160,7 +160,8 @@ func exact(t testing.TB, text string) any {
 	return fractions(value)
 }
 
-// fractions replaces every number by its fraction, unless that would be huge.
+// fractions replaces every number by its exact fraction, unless that would be
+// huge.
 func fractions(value any) any {
 	switch value := value.(type) {
 	case map[string]any:

@@ -1,5 +1,5 @@
-// Package jsonobject checks and takes apart JSON objects (RFC 8259), without
-// decoding more of them than is asked for.
+// Package jsonobject checks JSON objects (RFC 8259) and takes them apart. It
+// decodes only the parts that the caller asks for.
 package jsonobject
 
 import (
@@ -12,9 +12,9 @@ import (
 )
 
 // Valid reports whether b is a JSON object in valid UTF-8, nested no deeper
-// than encoding/json reads. It gives the answer that utf8.Valid and json.Valid
-// give together for an object, in a fraction of the time. The tests prove that
-// by fuzzing. Every read checks every item, so the time matters.
+// than encoding/json reads. For an object it gives the same answer as
+// [utf8.Valid] and [json.Valid] together, in a fraction of the time. The tests
+// check that by fuzzing. Every read checks every item, so the time matters.
 func Valid(b []byte) bool {
 	b = skipSpace(b)
 	if !startsWith(b, '{') {
@@ -25,9 +25,10 @@ func Valid(b []byte) bool {
 }
 
 // Members returns the values of the members with these names, and nil for a
-// member that the object does not have. Names are exact, and the last duplicate
-// counts, as in Python. The values are parts of object, which must be Valid.
-// Other members cost no memory; a hostile object may have millions of them.
+// member that the object does not have. Names are compared exactly, and the
+// last duplicate counts, as in Python. The values are parts of object, which
+// must be [Valid]. Other members cost no memory, even if a hostile object has
+// millions of them.
 func Members(object []byte, names ...string) [][]byte {
 	found := make([][]byte, len(names))
 	skipMembers(skipSpace(object), maxDepth, func(name, value []byte) {
@@ -38,8 +39,8 @@ func Members(object []byte, names ...string) [][]byte {
 	return found
 }
 
-// Text returns the text that a value of Members stands for, and false if the
-// value is not a string.
+// Text returns the text of a value that [Members] has returned, and false if
+// the value is not a JSON string.
 func Text(value []byte) (text string, ok bool) {
 	if !startsWith(value, '"') {
 		return "", false
@@ -187,8 +188,8 @@ func specialBytes(x uint64) uint64 {
 	return (quotes | backslashes | controls | x) & highs
 }
 
-// escapeLen returns the length of the escape sequence at the beginning of b,
-// which begins with a backslash, or 0 if it is none.
+// escapeLen returns the length of the escape sequence at the beginning of b, or
+// 0 if the sequence is not valid. b begins with a backslash.
 func escapeLen(b []byte) int {
 	if len(b) < 2 {
 		return 0
@@ -204,8 +205,8 @@ func escapeLen(b []byte) int {
 	return 0
 }
 
-// runesLen returns the length of the text beyond ASCII at the beginning of b,
-// with single spaces between its words, or 0 if it is not UTF-8.
+// runesLen returns the length of the non-ASCII text at the beginning of b, with
+// single spaces between its words, or 0 if it is not valid UTF-8.
 func runesLen(b []byte) int {
 	n := 0
 	for n < len(b) {
@@ -258,7 +259,7 @@ func skipNumber(b []byte) (rest []byte, ok bool) {
 	return b, true
 }
 
-// skipDigits wants at least one digit.
+// skipDigits requires at least one digit.
 func skipDigits(b []byte) (rest []byte, ok bool) {
 	n := 0
 	for n < len(b) && isDigit(b[n]) {

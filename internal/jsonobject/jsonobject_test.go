@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// plainValid is Valid as encoding/json has it.
+// plainValid is Valid in terms of encoding/json.
 func plainValid(b []byte) bool {
 	var object map[string]json.RawMessage
 	return utf8.Valid(b) && json.Unmarshal(b, &object) == nil && object != nil
 }
 
-// objectSeeds are JSON and nearly JSON. Each is tried as it is and in several places
-// of an object.
+// objectSeeds are valid and nearly valid JSON. The tests try each as it is, and
+// in several places of an object.
 var objectSeeds = []string{
 	``, ` `, `{}`, `[]`, `null`, `true`, `false`, `nul`, `truee`, `TRUE`, `NaN`, `Infinity`, `0`, `-`, `-0`, `00`, `01`, `-01`, `1.`, `.5`, `1.5`,
 	`1e5`, `1E+5`, `1e-`, `1e`, `1e+`, `+1`, `1 2`, `0x1`, `1_0`, `123456789012345678901234567890.5e-400`, `""`, `"`, `"a`, `"\`, `"\"`, `"\\"`, `"\/\b\f\n\r\t"`,
@@ -39,7 +39,8 @@ func TestValid(t *testing.T) {
 			checkObject(t, []byte(strings.ReplaceAll(form, "%", seed)))
 		}
 	}
-	// Every byte value at every distance from the beginning and the end of a word of eight.
+	// Every byte value, at every distance from the beginning and the end of a
+	// word of eight bytes.
 	for c := range 256 {
 		for n := range 17 {
 			for _, tail := range []int{0, 3, 9} {
@@ -56,9 +57,9 @@ func TestValid(t *testing.T) {
 	require.False(t, Valid([]byte(`[{"a":1}]`)))
 }
 
-// TestValidOfCutText cuts text of characters of one to four bytes, alone and one
-// behind another, and lets anything follow: nothing, any byte, the end of the
-// object. A check of an index that is missing would look past the end.
+// TestValidOfCutText cuts texts whose characters have one to four bytes, alone
+// and one behind another. After the cut it puts nothing, any byte, or the end
+// of the object. If a check of an index is missing, Valid looks past the end.
 func TestValidOfCutText(t *testing.T) {
 	characters := []string{"a", " ", "é", "ह", "中", "\ud7ff", "\uffff", "😀"}
 	texts := []string{"é ह 中 😀 aह é😀中"}
@@ -75,7 +76,8 @@ func TestValidOfCutText(t *testing.T) {
 		for _, document := range []string{`{"` + text + `":1}`, `{"a":"1234567` + text + `"}`} {
 			for cut := 2; cut < len(document); cut++ {
 				for _, tail := range tails {
-					// No room behind it: a look past the end is a panic.
+					// The slice has no room behind its end, so a look past the
+					// end panics.
 					b := append(make([]byte, 0, cut+len(tail)), document[:cut]+tail...)
 					if plainValid(b) != Valid(b) {
 						require.Fail(t, "not as encoding/json has it", "%q", b)
@@ -86,7 +88,7 @@ func TestValidOfCutText(t *testing.T) {
 	}
 }
 
-// TestValidOfCutAndChangedItems takes real items apart.
+// TestValidOfCutAndChangedItems cuts real items and changes their bytes.
 func TestValidOfCutAndChangedItems(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/python-v1.json")
 	require.NoError(t, err)
@@ -115,7 +117,7 @@ func FuzzValid(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { checkObject(t, b) })
 }
 
-// checkMembers compares Members with encoding/json, and Text too.
+// checkMembers compares Members and Text with encoding/json.
 func checkMembers(t *testing.T, object []byte, names ...string) {
 	t.Helper()
 	var want map[string]json.RawMessage

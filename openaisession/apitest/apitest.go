@@ -1,10 +1,10 @@
 // Package apitest is a part of the Responses API for tests, on loopback and
 // without a model. It refuses the histories that the real API is known to
-// refuse, and answers the others by a script.
+// refuse. The test provides the answers to the others.
 //
 // Each rule names a public source in [Rules]: a report with the API's own
-// words, or a client's fix. Rules that nobody has written about are missing, so
-// a history that passes here may still be refused by the real API.
+// words, or a client's fix. Rules that nobody has written about are missing
+// here. So the real API may still refuse a history that passes.
 package apitest
 
 import (
@@ -23,16 +23,16 @@ type Rule string
 
 // The rules that [Check] enforces.
 const (
-	RuleInput     Rule = "input"     // a list of objects, which is not empty
-	RuleRole      Rule = "role"      // of a message is one of four
-	RulePrefix    Rule = "prefix"    // of an ID is that of the type
-	RuleMember    Rule = "member"    // of an item is one that its type has
-	RuleRequired  Rule = "required"  // members are there
-	RuleStatus    Rule = "status"    // is one of three, and never null
-	RuleDuplicate Rule = "duplicate" // IDs and call_ids are refused
-	RulePair      Rule = "pair"      // has a call and then an output
-	RuleFollowing Rule = "following" // reasoning stands the item that it led to
-	RuleReasoning Rule = "reasoning" // stands before the item that it led to
+	RuleInput     Rule = "input"     // the input is a list of objects, and not empty
+	RuleRole      Rule = "role"      // the role of a message is one of four
+	RulePrefix    Rule = "prefix"    // an ID has the prefix of its type
+	RuleMember    Rule = "member"    // an item has only members that its type has
+	RuleRequired  Rule = "required"  // an item has the members that its type requires
+	RuleStatus    Rule = "status"    // a status is one of three, and never null
+	RuleDuplicate Rule = "duplicate" // no ID and no call_id is used twice
+	RulePair      Rule = "pair"      // each call has an output, and each output a call before it
+	RuleFollowing Rule = "following" // reasoning is followed by the item that it led to
+	RuleReasoning Rule = "reasoning" // an item has the reasoning that it needs before it
 )
 
 // Rules has the public sources of each rule.
@@ -74,7 +74,7 @@ func refuse(rule Rule, format string, args ...any) error {
 	return &Refusal{Rule: rule, Message: fmt.Sprintf(format, args...)}
 }
 
-// item has the members of an item that the rules look at.
+// item holds the members of an item that the rules look at.
 type item struct {
 	Type, Role, ID string
 	CallID         string `json:"call_id"`
@@ -82,8 +82,8 @@ type item struct {
 }
 
 // Check returns a *[Refusal] if the API is known to refuse the input of a
-// request, and otherwise nil. reasoned has the ID of the reasoning behind an
-// item, by the ID of the item, as the real API remembers it. It may be nil.
+// request, and otherwise nil. reasoned maps the ID of an item to the ID of the
+// reasoning behind it, as the real API remembers it. It may be nil.
 func Check(input []byte, reasoned map[string]string) error {
 	var raw []json.RawMessage
 	if json.Unmarshal(input, &raw) != nil || len(raw) == 0 {
@@ -113,7 +113,8 @@ func Check(input []byte, reasoned map[string]string) error {
 var prefixes = map[string]string{"message": "msg", "function_call": "fc",
 	"custom_tool_call": "ctc", "reasoning": "rs"}
 
-// known has the members of types, as the API reference lists them for input.
+// known lists the members of each type, as the API reference has them for
+// input.
 var known = map[string]string{
 	"message":                 "type role content id status phase",
 	"function_call":           "type arguments call_id name id status namespace caller async",
@@ -196,7 +197,7 @@ func checkDuplicates(items []item) error {
 	return nil
 }
 
-// calls has the type of the call for each type of output.
+// calls maps each type of output to the type of its call.
 var calls = map[string]string{
 	"function_call_output":    "function_call",
 	"custom_tool_call_output": "custom_tool_call",
@@ -227,7 +228,8 @@ func checkPairs(items []item) error {
 	return nil
 }
 
-// wantsOutput reports whether a type is that of a call which wants an output.
+// wantsOutput reports whether a type is the type of a call that needs an
+// output.
 func wantsOutput(typ string) bool {
 	for _, call := range calls {
 		if call == typ {
@@ -281,9 +283,10 @@ type Server struct {
 	reasoned map[string]string
 }
 
-// NewServer starts a server, which the caller closes. answer returns the output
-// items for an input that no rule refuses; requests may call it concurrently.
-// The server remembers the reasoning behind the items that it has answered.
+// NewServer starts a server. The caller must close it. answer returns the
+// output items for an input that no rule refuses; concurrent requests call it
+// concurrently. The server remembers the reasoning behind the items that it has
+// answered.
 func NewServer(answer func(input []json.RawMessage) []any) *Server {
 	s := &Server{answer: answer, reasoned: map[string]string{}}
 	mux := http.NewServeMux()
@@ -292,7 +295,7 @@ func NewServer(answer func(input []json.RawMessage) []any) *Server {
 	return s
 }
 
-// Inputs returns the input of every request so far, also of those refused.
+// Inputs returns the input of every request so far, including the refused ones.
 func (s *Server) Inputs() []json.RawMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -318,14 +321,14 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var input []json.RawMessage
-	_ = json.Unmarshal(request.Input, &input) // Check has done it
+	_ = json.Unmarshal(request.Input, &input) // Check has done this without an error
 	output := s.answer(input)
 	s.remember(output)
 	encoder.Encode(map[string]any{"id": fmt.Sprintf("resp_%d", len(input)), "object": "response",
 		"status": "completed", "output": output})
 }
 
-// remember notes which reasoning stands right before which item of an answer.
+// remember notes, for each item of an answer, the reasoning right before it.
 func (s *Server) remember(output []any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

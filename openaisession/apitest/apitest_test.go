@@ -19,7 +19,7 @@ const (
 	answer = `{"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[]}`
 )
 
-// Each rule refuses histories, in the words of the API, and has a source.
+// Each rule refuses some history, in the words of the API, and has a source.
 func TestRules(t *testing.T) {
 	require.NoError(t, apitest.Check(list(user, think, call, output, answer), nil))
 	tried := map[apitest.Rule]bool{}
