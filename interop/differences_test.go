@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -299,8 +300,9 @@ func TestDocumentListsDifferences(t *testing.T) {
 	require.Equal(t, shown, listed)
 }
 
-// TestDocumentNamesVersions compares docs/compatibility.md with
-// requirements.txt. The last line there for a package is for later Pythons.
+// TestDocumentNamesVersions compares docs/compatibility.md with requirements.txt,
+// and docs/stores.md with older.txt. The last line for a package is for later
+// Pythons.
 func TestDocumentNamesVersions(t *testing.T) {
 	document, err := os.ReadFile("../docs/compatibility.md")
 	require.NoError(t, err)
@@ -317,5 +319,13 @@ func TestDocumentNamesVersions(t *testing.T) {
 	} {
 		require.NotEmpty(t, versions[name])
 		require.Contains(t, string(document), text+versions[name])
+	}
+
+	stores, err := os.ReadFile("../docs/stores.md")
+	require.NoError(t, err)
+	older, err := os.ReadFile("older.txt")
+	require.NoError(t, err)
+	for _, sdk := range regexp.MustCompile(`(?m)^openai-agents==(\S+)`).FindAllSubmatch(older, -1) {
+		require.Contains(t, string(stores), string(sdk[1]))
 	}
 }

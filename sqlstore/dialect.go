@@ -106,6 +106,8 @@ type layout struct {
 	// ahead is a condition on the newest message: a new message with the
 	// default time would sort before it. It is empty if time does not matter.
 	ahead string
+	// reserves is true if IDs must be left behind the highest one.
+	reserves bool
 	// values is true if texts must be inserted by VALUES alone, since a SELECT
 	// may limit their length.
 	values bool

@@ -87,7 +87,7 @@ func openPostgreSQL(ctx context.Context, db *sql.DB, key encsession.Key, session
 	if err != nil {
 		return nil, err
 	}
-	if err := store.CreateTables(ctx); err != nil { // where they are missing; those of Python stay as they are
+	if err := store.CreateTables(ctx); err != nil { // only missing ones; tables that Python made stay as they are
 		return nil, err
 	}
 	return encsession.New(store.Session(sessionID), key, encsession.WithTTL(24*time.Hour),

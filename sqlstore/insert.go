@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 )
 
 // reservedIDs is the number of IDs that must be left behind the highest ID of a
 // SQLite table, so that new rows come behind the others. After the last ID of
-// all, SQLite takes any ID that is free, or none.
+// all, SQLite takes any ID that is free, or none. Servers return an error there.
 const reservedIDs = maxBatchRows
 
 // insert adds items behind those that the session holds. Their created_at is
@@ -26,19 +27,15 @@ func (t transaction) insert(ctx context.Context, texts []string) error {
 
 	var inserted int64
 	var err error
-	switch condition := t.layout.fits(); {
-	case condition == "":
-		query += "SELECT * FROM (" + values + fmt.Sprintf(") AS item WHERE COALESCE((SELECT MAX(id) FROM {messages}), 0) <= %d", int64(math.MaxInt64-reservedIDs))
-		inserted, err = t.exec(ctx, query, args...)
-	case t.layout.values:
+	condition, of := t.layout.fits(t.sessionID)
+	if t.layout.values {
 		var fits bool
-		err = t.QueryRowContext(ctx, t.tables.fill("SELECT "+condition), t.sessionID, t.sessionID).Scan(&fits)
+		err = t.QueryRowContext(ctx, t.tables.fill("SELECT "+condition), of...).Scan(&fits)
 		if err == nil && fits {
 			inserted, err = t.exec(ctx, query+values, args...)
 		}
-	default:
-		query += "SELECT * FROM (" + values + ") AS item WHERE " + condition
-		inserted, err = t.exec(ctx, query, append(args, t.sessionID, t.sessionID)...)
+	} else {
+		inserted, err = t.exec(ctx, query+"SELECT * FROM ("+values+") AS item WHERE "+condition, append(args, of...)...)
 	}
 	if err == nil && inserted == 0 {
 		inserted, err = t.insertAtNewest(ctx, texts, values, args)
@@ -50,25 +47,31 @@ func (t transaction) insert(ctx context.Context, texts []string) error {
 	return err
 }
 
-// fits returns the condition that an item with the default time sorts behind
-// the newest message. Its parameters are those of {same ID}. It is empty if
-// messages are ordered by id alone.
-func (l layout) fits() string {
-	if l.ahead == "" {
-		return ""
+// fits returns the condition that an item with the default time and the next ID
+// sorts behind the newest message, and the parameters of the condition.
+func (l layout) fits(sessionID string) (condition string, args []any) {
+	var conditions []string
+	if l.reserves {
+		conditions = append(conditions, fmt.Sprintf("COALESCE((SELECT MAX(id) FROM {messages}), 0) <= %d", int64(math.MaxInt64-reservedIDs)))
 	}
-	return "NOT EXISTS (SELECT 1 FROM (SELECT " + l.ahead + " AS ahead FROM {messages} WHERE {same ID} ORDER BY " +
-		l.newestFirst + " LIMIT 1) AS newest WHERE ahead)"
+	if l.ahead != "" {
+		conditions = append(conditions, "NOT EXISTS (SELECT 1 FROM (SELECT "+l.ahead+" AS ahead FROM {messages} WHERE {same ID} ORDER BY "+
+			l.newestFirst+" LIMIT 1) AS newest WHERE ahead)")
+		args = []any{sessionID, sessionID}
+	}
+	return strings.Join(conditions, " AND "), args
 }
 
 // insertAtNewest adds items with the time of the newest message.
 func (t transaction) insertAtNewest(ctx context.Context, texts []string, values string, args []any) (inserted int64, err error) {
 	const query = "INSERT INTO {messages} (session_id, message_data, created_at) SELECT "
 	newest := "FROM {messages} WHERE {same ID} ORDER BY " + t.layout.newestFirst + " LIMIT 1"
-	switch {
-	case t.layout.ahead == "":
-		return 0, t.outOfIDs(ctx)
-	case !t.layout.values:
+	if t.layout.reserves {
+		if err := t.outOfIDs(ctx); err != nil || t.layout.ahead == "" {
+			return 0, err
+		}
+	}
+	if !t.layout.values {
 		return t.exec(ctx, query+"item.*, newest.created_at FROM ("+values+") AS item, (SELECT created_at "+newest+") AS newest",
 			append(args, t.sessionID, t.sessionID)...)
 	}
@@ -90,7 +93,7 @@ func (t transaction) outOfIDs(ctx context.Context) error {
 	err := t.QueryRowContext(ctx, t.tables.fill("SELECT COALESCE(MAX(id), 0) FROM {messages}")).Scan(&last)
 	if err == nil && last > math.MaxInt64-reservedIDs {
 		return errors.New("the messages table has a row with the last ID that there can be, so that no other can come behind it: " +
-			"give that row another ID, and the table its number in sqlite_sequence")
+			"give that row another ID, and also the row of the table in sqlite_sequence, if it has one")
 	}
 	return err
 }

@@ -124,7 +124,7 @@ func (d *sqlite) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout,
 	if err != nil {
 		return layout{}, err
 	}
-	found := layout{ids: []column{{}}, times: times, newestFirst: "id DESC", parts: []part{byID("")}}
+	found := layout{ids: []column{{}}, times: times, newestFirst: "id DESC", reserves: true, parts: []part{byID("")}}
 	isByTime, err := d.isByTime(ctx, conn, t.messages)
 	if isByTime {
 		found.newestFirst = "created_at DESC, id DESC"
