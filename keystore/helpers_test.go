@@ -271,3 +271,12 @@ func (p *process) restore(t testing.TB, backup []listedRow) {
 			r.tenant, r.number, r.wrapped, r.wrapper, r.fingerprint, r.created, null(r.active), null(r.retired), null(r.destroyed))
 	}
 }
+
+// broken makes every statement fail, or work again, as if the database were
+// down.
+func (p *process) broken(yes bool) {
+	p.names = p.newNames(map[bool]string{false: p.keysTable, true: "no_such_table"}[yes])
+}
+
+// cachedEntry returns what is in memory.
+func (t *tenantKeys) cachedEntry() *entry { return t.cached.Load() }

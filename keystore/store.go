@@ -78,15 +78,20 @@ func newStore(db *sql.DB, dialect Dialect, wrapper NamedWrapper, opts []Option) 
 	if _, twice := s.older[wrapper.Name]; twice {
 		return nil, fmt.Errorf("WithOlderWrappers: %q is the name of the current wrapper: give the new one a new name", wrapper.Name)
 	}
-	s.names = strings.NewReplacer(
-		"{keys}", dialect.quote(s.keysTable),
-		"{settings}", dialect.quote(s.settingsTable),
-		"{sees changes}", dialect.seesChanges(),
-		"{for update}", dialect.forUpdate(),
-		"{if absent}", dialect.ifAbsent(),
-		"{max age}", "(SELECT value FROM "+dialect.quote(s.settingsTable)+" WHERE name = '"+maxAgeSetting+"')",
-	)
+	s.names = s.newNames(s.keysTable)
 	return s, nil
+}
+
+// newNames fills names and what depends on the dialect into statements.
+func (s *Store) newNames(keysTable string) *strings.Replacer {
+	return strings.NewReplacer(
+		"{keys}", s.dialect.quote(keysTable),
+		"{settings}", s.dialect.quote(s.settingsTable),
+		"{sees changes}", s.dialect.seesChanges(),
+		"{for update}", s.dialect.forUpdate(),
+		"{if absent}", s.dialect.ifAbsent(),
+		"{max age}", "(SELECT value FROM "+s.dialect.quote(s.settingsTable)+" WHERE name = '"+maxAgeSetting+"')",
+	)
 }
 
 // check refuses a call before it does anything.
