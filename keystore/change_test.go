@@ -365,6 +365,53 @@ func TestRestoreAndReapply(t *testing.T) {
 	})
 }
 
+// What destroying reaches: not a copy of both databases, as long as the wrapping
+// key exists.
+func TestACopyOpensUntilItsWrappingKeyIsGone(t *testing.T) {
+	tb := newTable(t, onSQLite)
+	p := tb.start(t)
+	sessions := make(map[string]*encsession.MemorySession)
+	for _, tenant := range []string{"acme", "rich"} {
+		p.mustCreate(t, tenant)
+		sessions[tenant] = encsession.NewMemorySession(tenant)
+		session, err := encsession.New(sessions[tenant], p)
+		require.NoError(t, err)
+		require.NoError(t, session.AddItems(t.Context(), encsession.Item(`{"secret":1}`)))
+	}
+	read := func(p *process, tenant string) (int, error) {
+		session, err := encsession.New(sessions[tenant], p, encsession.WithStrictReads())
+		require.NoError(t, err)
+		items, err := session.GetItems(t.Context(), 0)
+		return len(items), err
+	}
+	saved := newTable(t, onSQLite) // the sessions are not changed from here on, and are their own copy
+	saved.keys, saved.settings = tb.keys, tb.settings
+	p.sql(t, "VACUUM INTO ?", saved.dsn)
+	_, err := p.Destroy(t.Context(), "acme")
+	require.NoError(t, err)
+	_, err = read(p, "acme")
+	require.ErrorIs(t, err, encsession.ErrKeyDestroyed)
+
+	thief := saved.start(t)
+	n, err := read(thief, "acme")
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "the copy gives away what was erased")
+
+	live := tb.startWith(t, newKMS("kms-2"), WithOlderWrappers(map[string]Wrapper{"kms-1": p.kms}))
+	rewrapped, err := live.Rewrap(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, rewrapped)
+	thief.kms.down() // the old wrapping key is destroyed
+	thief = saved.startWith(t, thief.kms)
+	for _, tenant := range []string{"acme", "rich"} {
+		_, err = read(thief, tenant)
+		require.ErrorIs(t, err, errDown)
+	}
+	n, err = read(tb.startWith(t, newKMS("kms-2")), "rich")
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "who was not erased goes on")
+}
+
 // The file is what a thief of the disk has.
 func TestDestroyOverwritesTheRowsInTheFileOfSQLite(t *testing.T) {
 	for _, mode := range []string{"WAL", "DELETE"} {
