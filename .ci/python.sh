@@ -6,7 +6,9 @@
 #	start_python
 #
 # start_python makes a virtual environment in a temporary folder, with what
-# interop/requirements.txt lists, and exports ENCSESSION_PYTHON. Beside it goes
+# interop/requirements.txt lists, and exports ENCSESSION_PYTHON. Another one has
+# what interop/requirements-kms.txt lists, a KMS to test with, and
+# ENCSESSION_KMS_PYTHON names it. Beside them goes
 # Pyodide, which is CPython 3.15 for WebAssembly, from the npm registry: it decodes
 # keys as no Python that Debian has, and ENCSESSION_PYTHONS names it. If npm or its
 # registry cannot be had, that one Python is left out, with a line that says so.
@@ -34,13 +36,15 @@ make_python_dir() {
 
 make_python() {
 	quietly install_python
-	quietly make_venv
+	quietly make_venv venv interop/requirements.txt
+	quietly make_venv kms interop/requirements-kms.txt
 	{ quietly install_npm && quietly install_pyodide; } ||
 		echo 'python.sh: keys are not decoded in Python 3.15 this time' >&2
 }
 
 name_python() {
 	export ENCSESSION_PYTHON=$python_dir/venv/bin/python
+	export ENCSESSION_KMS_PYTHON=$python_dir/kms/bin/python
 	[[ ! -x $python_dir/python3.15 ]] || export ENCSESSION_PYTHONS=$python_dir/python3.15
 }
 
@@ -83,9 +87,10 @@ find_python() {
 	return 1
 }
 
+# make_venv NAME FILE makes a virtual environment with what a file lists.
 make_venv() {
-	"$(find_python)" -m venv "$python_dir/venv" &&
-		"$python_dir/venv/bin/pip" install --require-hashes --requirement interop/requirements.txt
+	"$(find_python)" -m venv "$python_dir/$1" &&
+		"$python_dir/$1/bin/pip" install --require-hashes --requirement "$2"
 }
 
 install_pyodide() {

@@ -1,3 +1,4 @@
-// Package interop tests encsession, sqlstore and redisstore against the real OpenAI Agents SDK for Python. There is
+// Package interop tests encsession, sqlstore and redisstore against the real
+// OpenAI Agents SDK for Python, and keystore with real key services. There is
 // nothing in it to import. CONTRIBUTING.md says how to run it.
 package interop

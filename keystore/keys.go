@@ -271,6 +271,9 @@ func (s *Store) load(ctx context.Context, t *tenantKeys, before time.Time, held 
 	}
 	keys := make([]encsession.Key, len(v.rows))
 	for i, r := range v.rows {
+		if r.retired != 0 && i != v.current() {
+			continue // nobody gets it
+		}
 		secret, err := s.unwrap(ctx, t.name, r)
 		if err != nil {
 			return nil, err
@@ -315,20 +318,16 @@ func (t *tenantKeys) judge(v view) error {
 // counted from after, no key becomes current too early, but perhaps later by the
 // time that the answer took. That is harmless, since all have both keys.
 func phases(v view, keys []encsession.Key, after time.Time) []phase {
-	// The first key needs no wait, since nobody had another before.
-	current := 0
+	current := v.current()
 	type start struct {
 		in  time.Duration
 		key int
 	}
 	var starts []start
-	for i, r := range v.rows[1:] {
-		switch in := r.active - v.now; {
-		case r.active == 0: // Rotate has not come to its end
-		case in <= 0:
-			current = i + 1
-		case in < maxMaxAge.Microseconds():
-			starts = append(starts, start{time.Duration(in) * time.Microsecond, i + 1})
+	for i, r := range v.rows {
+		in := r.active - v.now
+		if i > current && r.active != 0 && r.retired == 0 && in > 0 && in < maxMaxAge.Microseconds() {
+			starts = append(starts, start{time.Duration(in) * time.Microsecond, i})
 		}
 	}
 	ring := func(current int) encsession.Keyring {

@@ -466,3 +466,23 @@ func TestTimesThatNobodyCouldStore(t *testing.T) {
 		p.list(t)
 	}
 }
+
+// A retired key costs no request, and one that was made retired by hand while it
+// is current stays current: there is no state that could be flipped.
+func TestRetiredKeys(t *testing.T) {
+	p := newProcess(t, onSQLite)
+	first := p.mustCreate(t, "acme")
+	second := p.mustRotate(t, "acme", 1)
+	p.skew = whole + margin
+	require.NoError(t, p.Retire(t.Context(), "acme", 1))
+	p.kms.opens.Store(0)
+	require.Equal(t, second.Fingerprint, p.current(t, "acme"))
+	require.EqualValues(t, 1, p.kms.opens.Load())
+	p.sql(t, "UPDATE {keys} SET retired_at = 1")
+	p.forget("acme")
+	require.Equal(t, second.Fingerprint, p.current(t, "acme"))
+	require.Empty(t, p.olderKeys(t, "acme"))
+	p.skew = 0 // the clock is set back to before the new key became current
+	p.forget("acme")
+	require.Equal(t, first.Fingerprint, p.current(t, "acme"))
+}

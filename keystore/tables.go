@@ -38,6 +38,19 @@ type view struct {
 // newest returns the row with the highest number. There is one.
 func (v view) newest() row { return v.rows[len(v.rows)-1] }
 
+// current returns the index of the current key: the newest that is active. The
+// first key needs no time, since nobody had another before. A current key that
+// has a retired_at is current all the same: Retire never sets it, so it was set
+// by hand, or the database's clock was set back.
+func (v view) current() int {
+	for i := len(v.rows) - 1; i > 0; i-- {
+		if active := v.rows[i].active; active != 0 && active <= v.now {
+			return i
+		}
+	}
+	return 0
+}
+
 // judge refuses rows that give no keys. One destroyed row makes the tenant
 // destroyed, for good: there is no state that could be flipped back.
 func (v view) judge() error {

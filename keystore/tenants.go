@@ -57,17 +57,14 @@ type tenantRows struct {
 
 func (t tenantRows) info() TenantInfo {
 	info := TenantInfo{Tenant: t.name}
-	for i, r := range t.rows {
-		if i == 0 || r.active != 0 && r.active <= t.now {
-			info.Current = r.number
-		}
+	for _, r := range t.rows {
 		info.Keys = append(info.Keys, r.info())
 		if at := toTime(r.destroyed); !at.IsZero() && (info.DestroyedAt.IsZero() || at.Before(info.DestroyedAt)) {
 			info.DestroyedAt = at
 		}
 	}
-	if !info.DestroyedAt.IsZero() {
-		info.Current = 0
+	if info.DestroyedAt.IsZero() {
+		info.Current = t.rows[t.current()].number
 	}
 	return info
 }
