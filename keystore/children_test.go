@@ -130,7 +130,11 @@ func TestKilledAtEachStep(t *testing.T) {
 		tb := newTable(t, b)
 		p := tb.start(t)
 		newer := tb.startWith(t, newKMS("kms-2"), WithOlderWrappers(map[string]Wrapper{"kms-1": p.kms}))
-		for _, what := range []string{"create", "rotate", "destroy", "rewrap"} {
+		calls := []string{"rotate", "destroy"}
+		if b.dialect == SQLite { // the others are single statements, which every database ends or undoes
+			calls = append(calls, "create", "rewrap")
+		}
+		for _, what := range calls {
 			for step := 1; ; step++ {
 				tenant := fmt.Sprint(what, step)
 				fingerprint := ""
