@@ -7,7 +7,9 @@
 #
 # start_python makes a virtual environment in a temporary folder, with what
 # interop/requirements.txt lists, and exports ENCSESSION_PYTHON. The older SDKs of
-# interop/older.txt go to folders that ENCSESSION_OLDER_SDKS names. Beside them goes
+# interop/older.txt go to folders that ENCSESSION_OLDER_SDKS names. Another
+# environment has a KMS to test with, as interop/requirements-kms.txt lists it, and
+# ENCSESSION_KMS_PYTHON names that. Beside them goes
 # Pyodide, which is CPython 3.15 for WebAssembly, from the npm registry: it decodes
 # keys as no Python that Debian has, and ENCSESSION_PYTHONS names it. If npm or its
 # registry cannot be had, that one Python is left out, with a line that says so.
@@ -35,14 +37,16 @@ make_python_dir() {
 
 make_python() {
 	quietly install_python
-	quietly make_venv
+	quietly make_venv venv interop/requirements.txt
 	quietly make_older
+	quietly make_venv kms interop/requirements-kms.txt
 	{ quietly install_npm && quietly install_pyodide; } ||
 		echo 'python.sh: keys are not decoded in Python 3.15 this time' >&2
 }
 
 name_python() {
 	export ENCSESSION_PYTHON=$python_dir/venv/bin/python ENCSESSION_OLDER_SDKS=$python_dir/older
+	export ENCSESSION_KMS_PYTHON=$python_dir/kms/bin/python
 	[[ ! -x $python_dir/python3.15 ]] || export ENCSESSION_PYTHONS=$python_dir/python3.15
 }
 
@@ -85,9 +89,10 @@ find_python() {
 	return 1
 }
 
+# make_venv NAME FILE makes a virtual environment with what a file lists.
 make_venv() {
-	"$(find_python)" -m venv "$python_dir/venv" &&
-		"$python_dir/venv/bin/pip" install --require-hashes --requirement interop/requirements.txt
+	"$(find_python)" -m venv "$python_dir/$1" &&
+		"$python_dir/$1/bin/pip" install --require-hashes --requirement "$2"
 }
 
 # make_older puts each older SDK into a folder with the name of its version, and

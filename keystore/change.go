@@ -1,0 +1,345 @@
+package keystore
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/encsession/encsession"
+)
+
+// KeyInfo describes a key of a tenant. Times are by the database's clock, to the
+// microsecond, and zero for what has not happened.
+type KeyInfo struct {
+	Number      int64  // from 1 on
+	Fingerprint string // as [encsession.Key.Fingerprint] returns it
+	Wrapper     string // the name of what wraps it
+
+	CreatedAt   time.Time
+	ActiveAt    time.Time // zero for a key whose Rotate did not come to its end
+	RetiredAt   time.Time
+	DestroyedAt time.Time
+}
+
+func (r row) info() KeyInfo {
+	return KeyInfo{r.number, r.fingerprint, r.wrapper, toTime(r.created), toTime(r.active), toTime(r.retired), toTime(r.destroyed)}
+}
+
+// newRow makes a key and wraps it. Nothing is stored.
+func (s *Store) newRow(ctx context.Context, tenant string, number int64) (row, error) {
+	secret := make([]byte, secretSize)
+	defer clear(secret)
+	rand.Read(secret) // never fails
+	key, err := encsession.NewKey(secret)
+	if err != nil {
+		return row{}, err
+	}
+	wrapped, err := s.wrap(ctx, tenant, number, secret)
+	return row{number: number, wrapped: wrapped, wrapper: s.current.Name, fingerprint: key.Fingerprint()}, err
+}
+
+// find returns a row that was read, by its number.
+func (v view) find(number int64) (row, error) {
+	if err := v.judge(); err != nil {
+		return row{}, err
+	}
+	if number < 1 || number > int64(len(v.rows)) {
+		return row{}, fmt.Errorf("there is no key %d: the tenant has the keys 1 to %d", number, len(v.rows))
+	}
+	return v.rows[number-1], nil
+}
+
+// Create makes the first key of a tenant, which is active at once. It returns an
+// [ErrExists] if the tenant has a key, and an [encsession.ErrKeyDestroyed] if it
+// was destroyed: its name cannot be used again.
+//
+// After an error of database or KMS, call it again; ErrExists then says that it
+// had succeeded.
+func (s *Store) Create(ctx context.Context, tenant string) (KeyInfo, error) {
+	err := s.check(ctx, tenant)
+	var info KeyInfo
+	if err == nil {
+		info, err = s.create(ctx, tenant)
+	}
+	if err != nil {
+		return KeyInfo{}, wrapError("Create", tenant, err)
+	}
+	return info, nil
+}
+
+func (s *Store) create(ctx context.Context, tenant string) (KeyInfo, error) {
+	v, err := s.read(ctx, tenant)
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	if err := v.judge(); err == nil {
+		return KeyInfo{}, ErrExists
+	} else if !errors.Is(err, ErrUnknownTenant) {
+		return KeyInfo{}, err
+	}
+	made, err := s.newRow(ctx, tenant, 1)
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	// One statement of its own: the row is the tenant's first, and so the lock.
+	// What was stored is read back, since others may have been first, and no
+	// session may ever be written under a key that is not stored.
+	err = s.onConn(ctx, func(c conn) error {
+		_, err := c.exec(ctx, "INSERT INTO {keys} (tenant, number, wrapped, wrapper, fingerprint, created_at, active_at) "+
+			"VALUES (?, 1, ?, ?, ?, {now}, {now}){if absent}", tenant, made.wrapped, made.wrapper, made.fingerprint)
+		if err == nil {
+			v, err = c.read(ctx, tenant)
+		}
+		return err
+	})
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	stored, err := v.find(1)
+	if err == nil && !bytes.Equal(stored.wrapped, made.wrapped) {
+		err = ErrExists
+	}
+	return stored.info(), err
+}
+
+// Rotate makes a new key for a tenant, whose newest key must have the expected
+// number; otherwise it returns an [ErrConflict], so that two processes that
+// rotate at once do it once. The new key becomes current in every process when
+// the bound on the age of keys and 60 seconds have passed (ActiveAt of what it
+// returns). Until then Keys returns it among the older ones: when the first
+// process seals under it, no process is left that does not know it.
+//
+// After an error, call it again with the same number: it goes on from where it
+// was. Then seal the sessions again, with fleet.Rekey and
+// fleet.WithManagedKeys, and [Store.Retire] the old key.
+func (s *Store) Rotate(ctx context.Context, tenant string, expected int64) (KeyInfo, error) {
+	err := s.check(ctx, tenant)
+	var info KeyInfo
+	if err == nil {
+		info, err = s.rotate(ctx, tenant, expected)
+	}
+	if err != nil {
+		return KeyInfo{}, wrapError("Rotate", tenant, err)
+	}
+	return info, nil
+}
+
+func (s *Store) rotate(ctx context.Context, tenant string, expected int64) (KeyInfo, error) {
+	v, err := s.read(ctx, tenant)
+	if err == nil {
+		err = v.judge()
+	}
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	number := expected + 1
+	if newest := v.newest(); newest.number == number && newest.active == 0 {
+		// A Rotate was killed between its two steps, or is between them now.
+		secret, err := s.unwrap(ctx, tenant, newest)
+		if err != nil {
+			return KeyInfo{}, err
+		}
+		clear(secret)
+	} else if err := s.addRow(ctx, tenant, v, expected); err != nil {
+		return KeyInfo{}, err
+	}
+
+	// A step of its own, in one statement, which the database begins after the
+	// row could be seen. A transaction that takes the time, and is then held up
+	// before its commit, would store a time that has nearly come, or has passed:
+	// the key would be in use before all processes know it.
+	err = s.onConn(ctx, func(c conn) error {
+		_, err := c.exec(ctx, "UPDATE {keys} SET active_at = {now} + ? + {max age} "+
+			"WHERE tenant = ? AND number = ? AND active_at IS NULL AND destroyed_at IS NULL", margin.Microseconds(), tenant, number)
+		if err == nil {
+			v, err = c.read(ctx, tenant)
+		}
+		return err
+	})
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	s.forget(tenant)
+	stored, err := v.find(number)
+	return stored.info(), err
+}
+
+// addRow stores a new key that is not active.
+func (s *Store) addRow(ctx context.Context, tenant string, v view, expected int64) error {
+	conflict := func(v view) error {
+		if newest := v.newest().number; newest != expected {
+			return fmt.Errorf("%w: it is key %d, not %d", ErrConflict, newest, expected)
+		}
+		return nil
+	}
+	if err := conflict(v); err != nil {
+		return err
+	}
+	made, err := s.newRow(ctx, tenant, expected+1)
+	if err != nil {
+		return err
+	}
+	return s.inTransaction(ctx, func(c conn) error {
+		err := c.lock(ctx, tenant)
+		if err == nil {
+			v, err = c.read(ctx, tenant)
+		}
+		if err == nil {
+			err = v.judge()
+		}
+		if err == nil {
+			err = conflict(v)
+		}
+		if err == nil {
+			_, err = c.exec(ctx, "INSERT INTO {keys} (tenant, number, wrapped, wrapper, fingerprint, created_at) VALUES (?, ?, ?, ?, ?, {now})",
+				tenant, made.number, made.wrapped, made.wrapper, made.fingerprint)
+		}
+		return err
+	})
+}
+
+// Retire leaves a key out of what Keys returns, in every process when the bound
+// on the age of keys has passed. Items that are still sealed under it are then
+// dropped by reads: rekey all sessions of the tenant first, and audit them. The
+// material is kept, and [Store.Unretire] takes it back.
+//
+// It returns an [ErrInUse] unless a newer key has been active for 60 seconds.
+func (s *Store) Retire(ctx context.Context, tenant string, number int64) error {
+	return s.setRetired(ctx, "Retire", tenant, number, "COALESCE(retired_at, {now})", func(v view) error {
+		for _, r := range v.rows[number:] {
+			if r.active != 0 && r.active <= v.now-margin.Microseconds() {
+				return nil
+			}
+		}
+		return fmt.Errorf("key %d: %w: no newer key has been active for %v", number, ErrInUse, margin)
+	})
+}
+
+// Unretire takes back a [Store.Retire].
+func (s *Store) Unretire(ctx context.Context, tenant string, number int64) error {
+	return s.setRetired(ctx, "Unretire", tenant, number, "NULL", func(view) error { return nil })
+}
+
+func (s *Store) setRetired(ctx context.Context, method, tenant string, number int64, value string, allowed func(view) error) error {
+	err := s.check(ctx, tenant)
+	if err == nil {
+		err = s.inTransaction(ctx, func(c conn) error {
+			err := c.lock(ctx, tenant)
+			var v view
+			if err == nil {
+				v, err = c.read(ctx, tenant)
+			}
+			if err == nil {
+				_, err = v.find(number)
+			}
+			if err == nil {
+				err = allowed(v)
+			}
+			if err == nil {
+				_, err = c.exec(ctx, "UPDATE {keys} SET retired_at = "+value+" WHERE tenant = ? AND number = ?", tenant, number)
+			}
+			return err
+		})
+	}
+	if err == nil {
+		s.forget(tenant)
+	}
+	return wrapError(method, tenant, err)
+}
+
+// Destroy erases all keys of a tenant, for good: nothing that was sealed under
+// them can be read again, and every call that asks for them gets an
+// [encsession.ErrKeyDestroyed]. A tenant that is unknown is destroyed too, so
+// that nobody creates it afterwards. Destroying it again does nothing new.
+//
+// It returns the time from which this holds in every process, by the database's
+// clock: until then a process may use keys that it has in memory. A call that
+// got its keys before may end later.
+//
+// It erases the rows of this table alone. A backup of the table still opens as
+// long as its wrapping key exists; docs/keys.md has the ways out. Record
+// [Store.Ledger] outside of the database, for [Store.Reapply].
+func (s *Store) Destroy(ctx context.Context, tenant string) (time.Time, error) {
+	err := s.check(ctx, tenant)
+	var from time.Time
+	if err == nil {
+		from, err = s.destroy(ctx, tenant)
+	}
+	return from, wrapError("Destroy", tenant, err)
+}
+
+func (s *Store) destroy(ctx context.Context, tenant string) (from time.Time, err error) {
+	err = s.inTransaction(ctx, func(c conn) error {
+		// If nobody is there, this row is the tombstone. Then the lock: a Rotate
+		// that is under way has added its row before, or finds the tenant destroyed.
+		_, err := c.exec(ctx, "INSERT INTO {keys} (tenant, number, wrapper, fingerprint, created_at, destroyed_at) VALUES (?, 1, '', '', {now}, {now}){if absent}", tenant)
+		if err == nil {
+			err = c.lock(ctx, tenant)
+		}
+		if err == nil {
+			_, err = c.exec(ctx, "UPDATE {keys} SET wrapped = NULL, destroyed_at = COALESCE(destroyed_at, {now}) WHERE tenant = ?", tenant)
+		}
+		return err
+	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	// The time counts from after the commit, which may have been held up.
+	err = s.onConn(ctx, func(c conn) error {
+		if s.dialect == SQLite {
+			// The log may hold the row as it was. If another client is in the way,
+			// the log is emptied later, as always.
+			if _, err := c.exec(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil && ctx.Err() != nil {
+				return err
+			}
+		}
+		v, err := c.read(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		from = toTime(v.now).Add(v.bound)
+		err = v.judge()
+		if !errors.Is(err, encsession.ErrKeyDestroyed) {
+			return fmt.Errorf("rows of the tenant changed at the same time (%v): destroy it again", err)
+		}
+		t := s.tenantKeys(tenant)
+		t.destroyed.Store(&err)
+		t.cached.Store(nil)
+		return nil
+	})
+	return from, err
+}
+
+// ExportKey returns a key of a tenant as text, which [encsession.ParseKey] reads,
+// and EncryptedSession of the OpenAI Agents SDK for Python. It is for a Python
+// service that works on sessions of the tenant.
+//
+// It is a copy that no other method knows of: Destroy does not reach it, and
+// whoever has it reads all that was sealed under the key. Python works with one
+// key at a time; docs/keys.md says what that means for a rotation.
+func (s *Store) ExportKey(ctx context.Context, tenant string, number int64) (string, error) {
+	err := s.check(ctx, tenant)
+	var key string
+	if err == nil {
+		key, err = s.exportKey(ctx, tenant, number)
+	}
+	return key, wrapError("ExportKey", tenant, err)
+}
+
+func (s *Store) exportKey(ctx context.Context, tenant string, number int64) (string, error) {
+	v, err := s.read(ctx, tenant)
+	if err != nil {
+		return "", err
+	}
+	r, err := v.find(number)
+	if err != nil {
+		return "", err
+	}
+	secret, err := s.unwrap(ctx, tenant, r)
+	defer clear(secret)
+	return base64.URLEncoding.EncodeToString(secret), err
+}

@@ -1,0 +1,389 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/encsession/encsession"
+)
+
+const (
+	// margin is added to the bound before a new key becomes current, and is what
+	// must pass before its predecessor may be retired. It covers a call that has
+	// its keys already, and a database whose clock moves.
+	margin = 60 * time.Second
+
+	// loadTimeout is how long one request for the keys of a tenant may take, at
+	// most; it is never longer than the keys may be used.
+	loadTimeout = 10 * time.Second
+
+	// rechecks is how often, within the age of a key, its rows are read again.
+	rechecks = 10
+)
+
+// tenantKeys is what a Store knows of a tenant.
+type tenantKeys struct {
+	name   string
+	cached atomic.Pointer[entry]
+
+	mu     sync.Mutex
+	flight *flight // the one request that is under way, or nil
+
+	// What has been seen remains true for good: a key does not vanish, and a
+	// destroyed tenant does not come back. Written by the flight alone.
+	highest     int64
+	fingerprint string // of the highest
+	destroyed   atomic.Pointer[error]
+}
+
+// entry is a set of keys with its age. It does not change.
+type entry struct {
+	loaded  time.Time // before the database was read, so that the age errs on the safe side
+	checked time.Time // before its rows were last read
+	maxAge  time.Duration
+	rows    []row
+	phases  []phase // in order of from; the first has begun
+}
+
+// phase is the keyring from a time on.
+type phase struct {
+	from time.Time
+	ring encsession.Keyring
+}
+
+// age is the time since then, by whichever clock of the process says more: the
+// monotonic one cannot be set, but stands still while a machine sleeps.
+func age(now, since time.Time) time.Duration {
+	return max(now.Sub(since), now.Round(0).Sub(since.Round(0)))
+}
+
+// fresh reports whether the keys may be used. e may be nil.
+func (e *entry) fresh(now time.Time) bool { return e != nil && age(now, e.loaded) < e.maxAge }
+
+// settled reports whether nothing has to be asked before they are used.
+func (e *entry) settled(now time.Time) bool {
+	return e.fresh(now) && age(now, e.checked) < e.maxAge/rechecks
+}
+
+// ring returns the keyring of this moment.
+func (e *entry) ring(now time.Time) encsession.Keyring {
+	i := len(e.phases) - 1
+	for i > 0 && now.Before(e.phases[i].from) {
+		i--
+	}
+	return e.phases[i].ring
+}
+
+// Keys implements [encsession.KeySource]: it returns the keys of the session's
+// tenant. Current is the newest key that is active; Older are the others that
+// are not retired, with the ones that are not active yet.
+//
+// Keys that are younger than the bound come from memory. Ten times within the
+// bound, a call reads the rows again, without the KMS, so that it finds out
+// soon that a key was added or destroyed. If the database cannot be read, the
+// keys in memory are used up to the bound, and never beyond it. Calls for one
+// tenant share one request at a time. It takes at most 10 seconds, and goes on
+// if the caller that began it gives up.
+//
+// The error wraps [encsession.ErrKeyDestroyed] for a destroyed tenant and for
+// nothing else. [ErrUnknownTenant] is for one without keys, [ErrAltered] for
+// rows that were tampered with. Anything else is an outage of database or KMS.
+func (s *Store) Keys(ctx context.Context, sessionID string) (encsession.Keyring, error) {
+	if s == nil || s.db == nil {
+		return encsession.Keyring{}, wrapError("Keys", "", s.check(ctx, "-"))
+	}
+	tenant := sessionID
+	if s.tenant != nil {
+		tenant = s.tenant(sessionID)
+	}
+	s.mu.RLock()
+	t := s.tenants[tenant]
+	s.mu.RUnlock()
+	if t != nil && t.destroyed.Load() == nil {
+		if e, now := t.cached.Load(), time.Now(); e.settled(now) {
+			return e.ring(now), nil
+		}
+	}
+	ring, err := s.request(ctx, tenant)
+	return ring, wrapError("Keys", tenant, err)
+}
+
+// request returns the keys of a tenant whose keys in memory are too old.
+func (s *Store) request(ctx context.Context, tenant string) (encsession.Keyring, error) {
+	if err := s.check(ctx, tenant); err != nil {
+		return encsession.Keyring{}, err
+	}
+	t := s.tenantKeys(tenant)
+	for {
+		if destroyed := t.destroyed.Load(); destroyed != nil {
+			return encsession.Keyring{}, *destroyed
+		}
+		if err := s.share(ctx, t); err != nil {
+			return encsession.Keyring{}, err
+		}
+		// This goroutine may have waited, or been stopped, for any time since.
+		if e, now := t.cached.Load(), time.Now(); e.fresh(now) && t.destroyed.Load() == nil {
+			return e.ring(now), nil
+		}
+	}
+}
+
+func (s *Store) tenantKeys(tenant string) *tenantKeys {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tenants[tenant]
+	if t == nil {
+		t = &tenantKeys{name: tenant}
+		s.tenants[tenant] = t
+	}
+	return t
+}
+
+// flight is a request for the keys of a tenant, which several calls share.
+type flight struct {
+	ctx      context.Context
+	done     chan struct{}
+	err      error
+	panicked any // what a Wrapper panicked with
+}
+
+// share joins the request for the keys of the tenant, or begins one, and waits
+// for it. A request that is beyond its time is not waited for, and no second one
+// is begun beside it: a Wrapper that hangs costs one goroutine a tenant.
+func (s *Store) share(ctx context.Context, t *tenantKeys) error {
+	t.mu.Lock()
+	f := t.flight
+	if f == nil {
+		if t.cached.Load().settled(time.Now()) { // by a flight that has just landed
+			t.mu.Unlock()
+			return nil
+		}
+		timeout := loadTimeout
+		if s.maxAge > 0 {
+			timeout = min(timeout, s.maxAge)
+		}
+		flightCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+		f = &flight{ctx: flightCtx, done: make(chan struct{}), err: errors.New("the wrapper has ended the goroutine")}
+		t.flight = f
+		go func() {
+			defer cancel()
+			defer s.land(t, f)
+			f.err = s.refresh(flightCtx, t)
+		}()
+	}
+	t.mu.Unlock()
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-f.ctx.Done():
+		select {
+		case <-f.done:
+		default:
+			return fmt.Errorf("the request for its keys takes too long: %w", f.ctx.Err())
+		}
+	}
+	if f.panicked != nil {
+		panic(f.panicked)
+	}
+	return f.err
+}
+
+// land ends a flight. A panic goes to those who wait for it.
+func (s *Store) land(t *tenantKeys, f *flight) {
+	f.panicked = recover()
+	s.mu.Lock()
+	if t.highest == 0 && t.destroyed.Load() == nil && s.tenants[t.name] == t {
+		delete(s.tenants, t.name) // names that somebody makes up must not fill the memory
+	}
+	s.mu.Unlock()
+	t.mu.Lock()
+	t.flight = nil
+	t.mu.Unlock()
+	close(f.done)
+}
+
+// refresh reads the rows of a tenant. If they are those of the keys in memory,
+// it notes the time; otherwise it asks the wrappers for all keys.
+//
+// If it cannot know, the keys in memory stay in use up to their age, and it asks
+// again when the next check is due. If it does know that they are not the keys
+// any more, they go at once.
+func (s *Store) refresh(ctx context.Context, t *tenantKeys) error {
+	before := time.Now()
+	held := t.cached.Load()
+	next, err := s.load(ctx, t, before, held)
+	switch {
+	case err != nil:
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case !next.fresh(time.Now()):
+		err = fmt.Errorf("the request for its keys took longer than they may be used, which is %v", next.maxAge)
+	}
+	switch {
+	case err == nil:
+		t.cached.Store(next)
+		s.sweepLater(next.maxAge)
+		return nil
+	case final(err):
+		t.cached.Store(nil)
+	case held.fresh(time.Now()):
+		later := *held
+		later.checked = time.Now()
+		t.cached.Store(&later)
+		return nil
+	}
+	return err
+}
+
+// load returns the keys of a tenant, which are those held if the rows have not
+// changed.
+func (s *Store) load(ctx context.Context, t *tenantKeys, before time.Time, held *entry) (*entry, error) {
+	v, err := s.read(ctx, t.name)
+	after := time.Now()
+	if err != nil {
+		return nil, err
+	}
+	err = t.judge(v)
+	if s.autoCreate && errors.Is(err, ErrUnknownTenant) {
+		if _, err := s.create(ctx, t.name); err != nil && !errors.Is(err, ErrExists) {
+			return nil, err
+		}
+		// It was stored, and may have been destroyed since: only rows count.
+		if v, err = s.read(ctx, t.name); err == nil {
+			err = t.judge(v)
+		}
+		after = time.Now()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if held.fresh(after) && reflect.DeepEqual(held.rows, v.rows) {
+		next := *held
+		next.checked = before
+		return &next, nil
+	}
+	keys := make([]encsession.Key, len(v.rows))
+	for i, r := range v.rows {
+		if r.retired != 0 && i != v.current() {
+			continue // nobody gets it
+		}
+		secret, err := s.unwrap(ctx, t.name, r)
+		if err != nil {
+			return nil, err
+		}
+		keys[i], err = encsession.NewKey(secret)
+		clear(secret)
+		if err != nil {
+			return nil, err
+		}
+	}
+	maxAge := s.maxAge
+	if maxAge == 0 {
+		maxAge = min(DefaultMaxAge, v.bound)
+	}
+	t.highest, t.fingerprint = v.newest().number, v.newest().fingerprint
+	return &entry{loaded: before, checked: before, maxAge: maxAge, rows: v.rows, phases: phases(v, keys, after)}, nil
+}
+
+// judge refuses rows that give no keys, and such as this process has seen
+// otherwise. Nobody could tell from the table alone that its newest row is gone.
+func (t *tenantKeys) judge(v view) error {
+	err := v.judge()
+	if errors.Is(err, encsession.ErrKeyDestroyed) {
+		t.destroyed.Store(&err)
+		return err
+	}
+	lost := errors.Is(err, ErrUnknownTenant) || err == nil && v.newest().number < t.highest
+	switch {
+	case t.highest == 0 || err != nil && !lost:
+		return err
+	case lost:
+		return altered(t.highest, "it was there before, and is gone")
+	case v.rows[t.highest-1].fingerprint != t.fingerprint:
+		return altered(t.highest, "it was another key before")
+	}
+	return nil
+}
+
+// phases returns the keyrings of now and of the times at which keys become
+// active. The database's clock decides, so that processes agree whatever their
+// own clocks say. The time of its answer was between the question and after:
+// counted from after, no key becomes current too early, but perhaps later by the
+// time that the answer took. That is harmless, since all have both keys.
+func phases(v view, keys []encsession.Key, after time.Time) []phase {
+	current := v.current()
+	type start struct {
+		in  time.Duration
+		key int
+	}
+	var starts []start
+	for i, r := range v.rows {
+		in := r.active - v.now
+		if i > current && r.active != 0 && r.retired == 0 && in > 0 && in < maxMaxAge.Microseconds() {
+			starts = append(starts, start{time.Duration(in) * time.Microsecond, i})
+		}
+	}
+	ring := func(current int) encsession.Keyring {
+		ring := encsession.Keyring{Current: keys[current]}
+		for i, key := range slices.Backward(keys) {
+			if i != current && v.rows[i].retired == 0 {
+				ring.Older = append(ring.Older, key)
+			}
+		}
+		ring.Older = slices.Clip(ring.Older)
+		return ring
+	}
+	list := []phase{{after, ring(current)}}
+	slices.SortStableFunc(starts, func(a, b start) int { return int(a.in - b.in) })
+	for _, next := range starts {
+		if next.key > current {
+			current = next.key
+			list = append(list, phase{after.Add(next.in), ring(current)})
+		}
+	}
+	return list
+}
+
+// sweepLater removes keys from memory once they may not be used any more, even
+// if nobody asks for them again.
+func (s *Store) sweepLater(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sweeper == nil {
+		s.sweeper = time.AfterFunc(d, s.sweep)
+	}
+}
+
+func (s *Store) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	var again time.Duration // the longest age of those that stay
+	for _, t := range s.tenants {
+		if e := t.cached.Load(); e.fresh(now) {
+			again = max(again, e.maxAge)
+		} else if e != nil {
+			t.cached.CompareAndSwap(e, nil)
+		}
+	}
+	s.sweeper = nil
+	if again > 0 {
+		s.sweeper = time.AfterFunc(again, s.sweep)
+	}
+}
+
+// forget makes the next call ask for the keys of a tenant.
+func (s *Store) forget(tenant string) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if t := s.tenants[tenant]; t != nil {
+		t.cached.Store(nil)
+	}
+}

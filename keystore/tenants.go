@@ -1,0 +1,184 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/encsession/encsession"
+)
+
+// TenantInfo describes a tenant.
+type TenantInfo struct {
+	Tenant      string
+	Current     int64     // the number of the current key, or 0 if there is none
+	DestroyedAt time.Time // zero if it was not destroyed
+	Keys        []KeyInfo // by number, rising
+}
+
+// pageSize is how many rows are read at a time.
+const pageSize = 1000
+
+// Tenants lists all tenants with their keys, destroyed ones too, by name in the
+// order of bytes. It needs no wrapper. A tenant that is created meanwhile may be
+// seen or not. An error ends the listing.
+//
+// A session may be deleted as erased if its tenant has a DestroyedAt, and the
+// bound on the age of keys has passed since.
+func (s *Store) Tenants(ctx context.Context) iter.Seq2[TenantInfo, error] {
+	return func(yield func(TenantInfo, error) bool) {
+		var t tenantRows
+		send := func() bool { return t.name == "" || yield(t.info(), nil) }
+		for r, err := range s.allRows(ctx, "1 = 1") {
+			if err != nil {
+				yield(TenantInfo{}, wrapError("Tenants", "", err))
+				return
+			}
+			if r.tenant != t.name {
+				if !send() {
+					return
+				}
+				t = tenantRows{name: r.tenant}
+			}
+			t.now = r.now
+			t.rows = append(t.rows, r.row)
+		}
+		send()
+	}
+}
+
+// tenantRows are the rows of one tenant in a listing.
+type tenantRows struct {
+	name string
+	view
+}
+
+func (t tenantRows) info() TenantInfo {
+	info := TenantInfo{Tenant: t.name}
+	for _, r := range t.rows {
+		info.Keys = append(info.Keys, r.info())
+		if at := toTime(r.destroyed); !at.IsZero() && (info.DestroyedAt.IsZero() || at.Before(info.DestroyedAt)) {
+			info.DestroyedAt = at
+		}
+	}
+	if info.DestroyedAt.IsZero() {
+		info.Current = t.rows[t.current()].number
+	}
+	return info
+}
+
+// listedRow is a row with its tenant and the database's time.
+type listedRow struct {
+	tenant string
+	now    int64
+	row
+}
+
+// allRows lists the rows for which a condition holds, by tenant and number. No
+// connection is held while a row is given.
+func (s *Store) allRows(ctx context.Context, condition string, args ...any) iter.Seq2[listedRow, error] {
+	return func(yield func(listedRow, error) bool) {
+		last := listedRow{}
+		for {
+			page, err := s.page(ctx, last, condition, args)
+			if err != nil {
+				yield(listedRow{}, err)
+				return
+			}
+			for _, last = range page {
+				if !yield(last, nil) {
+					return
+				}
+			}
+			if len(page) < pageSize {
+				return
+			}
+		}
+	}
+}
+
+// page returns rows that come after one.
+func (s *Store) page(ctx context.Context, after listedRow, condition string, args []any) (page []listedRow, err error) {
+	if err := s.check(ctx, "-"); err != nil {
+		return nil, err
+	}
+	err = s.onConn(ctx, func(c conn) error {
+		rows, err := c.query(ctx, fmt.Sprintf("SELECT {now}, k.tenant, "+rowColumns+" FROM {keys} k "+
+			"WHERE (k.tenant > ? OR k.tenant = ? AND k.number > ?) AND %s ORDER BY k.tenant, k.number LIMIT %d", condition, pageSize),
+			append([]any{after.tenant, after.tenant, after.number}, args...)...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var r listedRow
+			var n nullRow
+			if err := rows.Scan(append([]any{&r.now, &r.tenant}, n.into()...)...); err != nil {
+				return err
+			}
+			r.row = n.row()
+			page = append(page, r)
+		}
+		return rows.Err()
+	})
+	return page, err
+}
+
+// Erasure is a destroyed tenant in a ledger.
+type Erasure struct {
+	Tenant      string    `json:"tenant"`
+	DestroyedAt time.Time `json:"destroyed_at"`
+}
+
+// Ledger lists the destroyed tenants. Keep it outside of the database and of its
+// backups: a table that is restored from a backup brings destroyed tenants back,
+// and [Store.Reapply] erases them again. Erasure can be stored as JSON. If names
+// of tenants say who they are, then so does the ledger.
+func (s *Store) Ledger(ctx context.Context) ([]Erasure, error) {
+	var ledger []Erasure
+	for tenant, err := range s.Tenants(ctx) {
+		if err != nil {
+			return nil, fmt.Errorf("keystore: Ledger: %w", err)
+		}
+		if !tenant.DestroyedAt.IsZero() {
+			ledger = append(ledger, Erasure{tenant.Tenant, tenant.DestroyedAt})
+		}
+	}
+	return ledger, nil
+}
+
+// Reapply destroys every tenant of a ledger that is not destroyed, such as after
+// the table was restored from a backup, and tells how many. Call it before any
+// service works on the restored table. DestroyedAt is the time of Reapply then.
+// After an error, call it again.
+func (s *Store) Reapply(ctx context.Context, ledger []Erasure) (destroyed int, err error) {
+	for i, erasure := range ledger { // wrong input changes nothing
+		if err := s.check(ctx, erasure.Tenant); err != nil {
+			return 0, fmt.Errorf("keystore: Reapply: entry %d: %w", i, err)
+		}
+	}
+	for _, erasure := range ledger {
+		v, err := s.read(ctx, erasure.Tenant)
+		if err == nil && !v.erased() {
+			if _, err = s.destroy(ctx, erasure.Tenant); err == nil {
+				destroyed++
+			}
+		}
+		if err != nil {
+			return destroyed, wrapError("Reapply", erasure.Tenant, err)
+		}
+	}
+	return destroyed, nil
+}
+
+// erased reports whether a tenant is destroyed and no row has any material left.
+func (v view) erased() bool {
+	for _, r := range v.rows {
+		if len(r.wrapped) > 0 {
+			return false
+		}
+	}
+	return errors.Is(v.judge(), encsession.ErrKeyDestroyed)
+}

@@ -1,0 +1,149 @@
+package keystore
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/encsession/encsession"
+)
+
+// Wrapper encrypts and decrypts keys, mostly by asking a key management service
+// (KMS). *secrets.Keeper of gocloud.dev is one. It must be safe for concurrent
+// use and should end with the context.
+//
+// Its encryption must be authenticated: whoever cannot call Encrypt must not be
+// able to make what Decrypt accepts. Encryption to a public key, such as
+// RSA-OAEP, is not. Everybody has that key, so whoever can write to the table
+// could plant keys of their own. A Store refuses what looks like RSA, by its
+// length; it cannot see others.
+//
+// A Wrapper must not keep or change what it is given.
+type Wrapper interface {
+	Encrypt(ctx context.Context, plaintext []byte) (ciphertext []byte, err error)
+	Decrypt(ctx context.Context, ciphertext []byte) (plaintext []byte, err error)
+}
+
+// NamedWrapper is a [Wrapper] with the name under which the table refers to it.
+// The name is stored with every key that it wraps, so it must never be given to
+// another wrapping key: kms-2026 is a good name, and current is not.
+type NamedWrapper struct {
+	Name string
+	Wrapper
+}
+
+const (
+	secretSize = 32
+	boundSize  = 1 + sha256.Size + secretSize
+
+	// maxWrapped is far more than any service makes of 65 bytes, and fits a
+	// BLOB of MySQL, which without strict mode would cut longer ones.
+	maxWrapped = 16 << 10
+)
+
+// bind returns what is wrapped: the secret, behind a hash that binds it to its
+// row, so that a row that was copied or renumbered does not open.
+func bind(tenant string, number int64, secret []byte) []byte {
+	h := sha256.New()
+	h.Write([]byte("encsession/keystore/v1\x00"))
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(number)))
+	h.Write([]byte(tenant))
+	return append(h.Sum([]byte{1}), secret...)
+}
+
+// wrap wraps a secret under the current wrapper. It makes sure that the wrapper
+// opens what it returns, since a key that does not open is lost.
+func (s *Store) wrap(ctx context.Context, tenant string, number int64, secret []byte) ([]byte, error) {
+	text := bind(tenant, number, secret)
+	defer clear(text)
+	wrapped, err := s.encrypt(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Contains(wrapped, secret) {
+		return nil, fmt.Errorf("wrapper %q does not encrypt", s.current.Name)
+	}
+	if isModulus(len(wrapped)) {
+		probe, err := s.encrypt(ctx, []byte("encsession/keystore: how long is this?"))
+		if err != nil {
+			return nil, err
+		}
+		if len(probe) == len(wrapped) {
+			return nil, fmt.Errorf("wrapper %q encrypts to a public key, by the length of its output (%d bytes, whatever it is given): "+
+				"whoever can write to the table could plant keys; use a symmetric key", s.current.Name, len(wrapped))
+		}
+	}
+	opened, err := s.current.Decrypt(ctx, bytes.Clone(wrapped))
+	if err != nil {
+		return nil, fmt.Errorf("wrapper %q: Decrypt: %w", s.current.Name, err)
+	}
+	defer clear(opened)
+	if subtle.ConstantTimeCompare(opened, text) != 1 {
+		return nil, fmt.Errorf("wrapper %q decrypts to something else than it has encrypted", s.current.Name)
+	}
+	return wrapped, nil
+}
+
+func (s *Store) encrypt(ctx context.Context, text []byte) ([]byte, error) {
+	wrapped, err := s.current.Encrypt(ctx, bytes.Clone(text))
+	if err != nil {
+		return nil, fmt.Errorf("wrapper %q: Encrypt: %w", s.current.Name, err)
+	}
+	if len(wrapped) == 0 || len(wrapped) > maxWrapped {
+		return nil, fmt.Errorf("wrapper %q: Encrypt returned %d bytes, which is not from 1 to %d", s.current.Name, len(wrapped), maxWrapped)
+	}
+	return wrapped, nil
+}
+
+// isModulus reports whether RSA would make a ciphertext of that length.
+func isModulus(n int) bool { return n == 128 || n == 256 || n == 384 || n == 512 }
+
+// unwrap returns the secret of a row. The caller clears it.
+func (s *Store) unwrap(ctx context.Context, tenant string, r row) ([]byte, error) {
+	wrapper := s.wrapper(r.wrapper)
+	if wrapper == nil {
+		return nil, fmt.Errorf("key %d is wrapped by %q, which this Store does not have: give it to New, or to WithOlderWrappers", r.number, r.wrapper)
+	}
+	text, err := wrapper.Decrypt(ctx, bytes.Clone(r.wrapped))
+	if err != nil {
+		return nil, fmt.Errorf("key %d: wrapper %q: Decrypt: %w", r.number, r.wrapper, err)
+	}
+	defer clear(text)
+	if len(text) != boundSize {
+		return nil, altered(r.number, "it does not hold a key of this format")
+	}
+	secret := bytes.Clone(text[boundSize-secretSize:])
+	want := bind(tenant, r.number, secret)
+	defer clear(want)
+	if subtle.ConstantTimeCompare(text, want) != 1 {
+		clear(secret)
+		return nil, altered(r.number, "it was wrapped for another tenant or number")
+	}
+	key, err := encsession.NewKey(secret)
+	if err == nil && subtle.ConstantTimeCompare([]byte(key.Fingerprint()), []byte(r.fingerprint)) != 1 {
+		err = altered(r.number, "its fingerprint is that of another key")
+	}
+	if err != nil {
+		clear(secret)
+		return nil, err
+	}
+	return secret, nil
+}
+
+func (s *Store) wrapper(name string) Wrapper {
+	if name == s.current.Name {
+		return s.current.Wrapper
+	}
+	return s.older[name]
+}
+
+func altered(number int64, why string) error {
+	return fmt.Errorf("key %d: %w: %s", number, ErrAltered, why)
+}
+
+// errNoWrapper is for a nil Wrapper, in whatever place.
+var errNoWrapper = errors.New("its Wrapper is nil")
