@@ -1,5 +1,6 @@
 // Package fleet runs an operation over all sessions of a store: [Audit],
-// [Rekey], [SealPlaintext], [Purge], [ClearIdle] and [DeleteItems].
+// [Rekey], [SealPlaintext], [Purge], [ClearIdle], [ClearDestroyed] and
+// [DeleteItems].
 //
 // Each takes the listing of the store and a func that opens one session:
 //

@@ -81,6 +81,9 @@ func TestLifeOfATenant(t *testing.T) {
 			require.WithinDuration(t, from, again, time.Hour)
 		}
 		require.Equal(t, destroyed, p.list(t)[0], "the time of the first Destroy stays")
+		require.False(t, destroyed.Erased, "a process may have the keys in memory")
+		p.skew += DefaultMaxAge + margin
+		require.True(t, p.list(t)[0].Erased)
 	})
 }
 

@@ -2,6 +2,7 @@ package keystore
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"iter"
@@ -15,6 +16,7 @@ type TenantInfo struct {
 	Tenant      string
 	Current     int64     // the number of the current key, or 0 if there is none
 	DestroyedAt time.Time // zero if it was not destroyed
+	Erased      bool      // whether no process can use its keys any more: it was destroyed, and the bound has passed since
 	Keys        []KeyInfo // by number, rising
 }
 
@@ -25,8 +27,8 @@ const pageSize = 1000
 // order of bytes. It needs no wrapper. A tenant that is created meanwhile may be
 // seen or not. An error ends the listing.
 //
-// A session may be deleted as erased if its tenant has a DestroyedAt, and the
-// bound on the age of keys has passed since.
+// The sessions of a tenant that is Erased may be deleted: no process can add to
+// them any more. fleet.ClearDestroyed deletes them.
 func (s *Store) Tenants(ctx context.Context) iter.Seq2[TenantInfo, error] {
 	return func(yield func(TenantInfo, error) bool) {
 		var t tenantRows
@@ -42,7 +44,7 @@ func (s *Store) Tenants(ctx context.Context) iter.Seq2[TenantInfo, error] {
 				}
 				t = tenantRows{name: r.tenant}
 			}
-			t.now = r.now
+			t.now, t.bound = r.now, r.bound
 			t.rows = append(t.rows, r.row)
 		}
 		send()
@@ -65,6 +67,8 @@ func (t tenantRows) info() TenantInfo {
 	}
 	if info.DestroyedAt.IsZero() {
 		info.Current = t.rows[t.current()].number
+	} else {
+		info.Erased = !toTime(t.now).Before(info.DestroyedAt.Add(t.bound + margin))
 	}
 	return info
 }
@@ -73,6 +77,7 @@ func (t tenantRows) info() TenantInfo {
 type listedRow struct {
 	tenant string
 	now    int64
+	bound  time.Duration
 	row
 }
 
@@ -105,7 +110,7 @@ func (s *Store) page(ctx context.Context, after listedRow, condition string, arg
 		return nil, err
 	}
 	err = s.onConn(ctx, func(c conn) error {
-		rows, err := c.query(ctx, fmt.Sprintf("SELECT {now}, k.tenant, "+rowColumns+" FROM {keys} k "+
+		rows, err := c.query(ctx, fmt.Sprintf("SELECT {now}, (SELECT value FROM {settings} WHERE name = '"+maxAgeSetting+"'), k.tenant, "+rowColumns+" FROM {keys} k "+
 			"WHERE (k.tenant > ? OR k.tenant = ? AND k.number > ?) AND %s ORDER BY k.tenant, k.number LIMIT %d", condition, pageSize),
 			append([]any{after.tenant, after.tenant, after.number}, args...)...)
 		if err != nil {
@@ -115,10 +120,14 @@ func (s *Store) page(ctx context.Context, after listedRow, condition string, arg
 		for rows.Next() {
 			var r listedRow
 			var n nullRow
-			if err := rows.Scan(append([]any{&r.now, &r.tenant}, n.into()...)...); err != nil {
+			var bound sql.NullInt64
+			if err := rows.Scan(append([]any{&r.now, &bound, &r.tenant}, n.into()...)...); err != nil {
 				return err
 			}
-			r.row = n.row()
+			r.row, r.bound = n.row(), maxMaxAge
+			if bound.Valid {
+				r.bound = time.Duration(bound.Int64) * time.Microsecond
+			}
 			page = append(page, r)
 		}
 		return rows.Err()

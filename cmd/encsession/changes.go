@@ -144,12 +144,14 @@ func (a *app) purgeCommand() *cobra.Command {
 func (a *app) deleteCommand() *cobra.Command {
 	f := &a.flags
 	cmd := a.changeCommand(&cobra.Command{
-		Use:   "delete [SESSION] [--match FILE]",
-		Short: "Erase a session, or all items that hold a text",
+		Use:   "delete [SESSION] [--match FILE | --destroyed]",
+		Short: "Erase a session, all items that hold a text, or the sessions of destroyed keys",
 		Long: "With a session alone, remove all that it holds; this needs no key. With --match, remove every item that holds the\n" +
 			"text in a file, in all sessions or in the one that is given. The text is compared with the strings and numbers of an\n" +
 			"item, after all escapes, also within JSON that stands in a string, such as the arguments of a tool. The file keeps the\n" +
 			"text out of the list of processes; one line break at its end does not count, and - stands for standard input.\n\n" +
+			"With --destroyed, remove all that the sessions of those tenants hold whose keys were destroyed in a keystore. This\n" +
+			"needs no key and no key service. The tenant of a session is its ID, or the part of it before --tenant-end.\n\n" +
 			"Items that no key opens, that are malformed or not encrypted cannot be judged. If there are any, delete says so and\n" +
 			"exits with 1: the erasure is not complete.",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -168,16 +170,27 @@ func (a *app) deleteCommand() *cobra.Command {
 			if c.session != "" && f.shards > 1 {
 				return errors.New("--shard divides all sessions, and so does not go with one session")
 			}
-			if !f.matchSet {
-				return a.deleteSession(cmd, c)
+			if !f.destroyed && (f.keystoreSet || f.tenantEnd != "") {
+				return errors.New("--keystore and --tenant-end go with --destroyed")
 			}
-			return a.deleteMatches(cmd, c)
+			switch {
+			case f.destroyed:
+				return a.deleteDestroyed(cmd, c)
+			case f.matchSet:
+				return a.deleteMatches(cmd, c)
+			}
+			return a.deleteSession(cmd, c)
 		},
 	})
 	cmd.Flags().Var(&value{kind: "FILE", set: func(s string) error { f.match, f.matchSet = s, true; return nil }}, "match",
 		"remove the items that hold the text in this file; - is standard input")
 	cmd.Flags().BoolVar(&f.ignoreCase, "ignore-case", false, "with --match: take small and capital letters for equal")
 	cmd.Flags().BoolVar(&f.plaintext, "plaintext", false, "with --match: look at items that are not encrypted too")
+	cmd.Flags().BoolVar(&f.destroyed, "destroyed", false, "remove the sessions of tenants whose keys were destroyed")
+	cmd.Flags().Var(&value{kind: "URL", set: func(s string) error { f.keystore, f.keystoreSet = s, true; return nil }}, "keystore",
+		"with --destroyed: the keystore, sqlite:FILE, postgres:// or mysql://user@host:port/name;\n"+
+			"one with a password goes into "+keystoreVariable+" or "+keystoreVariable+fileSuffix)
+	cmd.Flags().StringVar(&f.tenantEnd, "tenant-end", "", "with --destroyed: the `text` behind the tenant in a session ID, as in / for acme/user-123")
 	return cmd
 }
 

@@ -114,6 +114,8 @@ func (d *documentTest) meanwhile(what string) {
 		for _, item := range fromThePast(d.T, d.key("key"))[:2] {
 			d.add(pastSession, "", string(item))
 		}
+	case "the keys of user-alice were destroyed an hour ago":
+		newKeystore(d.T, filepath.Join(d.folder, "keys.db"), "user-alice")
 	default:
 		require.Fail(d, "unknown", what)
 	}

@@ -33,6 +33,9 @@ type flags struct {
 	olderThanSet, idleSet  bool
 	match, out             string
 	matchSet, auditFileSet bool
+	destroyed              bool
+	keystore, tenantEnd    string
+	keystoreSet            bool
 }
 
 // value is a flag whose errors never quote the given text. The text may be a

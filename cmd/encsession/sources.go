@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// These are the variables. Each of the first five can also name a file, with
+// These are the variables. Each of the first six can also name a file, with
 // the suffix _FILE, since container secrets come as files.
 const (
 	storeVariable           = "ENCSESSION_STORE"
+	keystoreVariable        = "ENCSESSION_KEYSTORE"
 	keyVariable             = "ENCSESSION_KEY"
 	pythonKeyVariable       = "ENCSESSION_PYTHON_KEY"
 	olderKeysVariable       = "ENCSESSION_OLDER_KEYS"

@@ -18,42 +18,66 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-func openSQLite(a *app, file string, change bool) (store, string, error) {
+// database is an open SQL database.
+type database struct {
+	*sql.DB
+	dialect sqlstore.Dialect
+	shown   string // the part of its URL that may be shown
+}
+
+// sqlOpener opens a database. The text is the part of its URL after the scheme.
+type sqlOpener func(text string, change bool) (database, error)
+
+// openSQL returns the opener of a store in a database. It makes no tables. If
+// they are missing, the store's methods say so.
+func openSQL(open sqlOpener) opener {
+	return func(a *app, text string, change bool) (store, string, error) {
+		db, err := open(text, change)
+		if err != nil {
+			return nil, "", err
+		}
+		s, err := sqlstore.New(db.DB, db.dialect, sqlstore.WithTables(a.flags.sessions, a.flags.messages))
+		if err != nil {
+			return nil, "", cmp.Or(err, db.Close())
+		}
+		db.SetMaxIdleConns(a.flags.workers + 2) // so that workers keep their connections
+		return storeOf[*sqlstore.Session]{s, db}, db.shown, nil
+	}
+}
+
+func openSQLite(file string, change bool) (database, error) {
 	if strings.HasPrefix(file, "//") {
-		return nil, "", errors.New("write sqlite:FILE, without slashes before the file: in other programs, their number changes its meaning")
+		return database{}, errors.New("write sqlite:FILE, without slashes before the file: in other programs, their number changes its meaning")
 	}
 	dsn, err := sqliteDSN(file, change)
 	if err != nil {
-		return nil, "", err
+		return database{}, err
 	}
 	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, "", err
-	}
-	return a.sqlStore(db, sqlstore.SQLite, file)
+	return database{db, sqlstore.SQLite, file}, err
 }
 
-func openPostgreSQL(a *app, rest string, _ bool) (store, string, error) {
+func openPostgreSQL(rest string, _ bool) (database, error) {
 	server, err := parseServer(rest)
 	if err != nil {
-		return nil, "", err
+		return database{}, err
 	}
 	config, err := pgx.ParseConfig(server.url("postgres"))
 	if err != nil {
-		return nil, "", errors.New("the URL is not one of PostgreSQL: want postgres://user:password@host:port/database, with the parameters of libpq")
+		return database{}, errors.New("the URL is not one of PostgreSQL: want postgres://user:password@host:port/database, with the parameters of libpq")
 	}
-	return a.sqlStore(stdlib.OpenDB(*config), sqlstore.PostgreSQL, server.shown(false))
+	return database{stdlib.OpenDB(*config), sqlstore.PostgreSQL, server.shown(false)}, nil
 }
 
 var errMySQL = errors.New("the URL is not one of MySQL: want mysql://user:password@host:port/database, with the parameters of go-sql-driver")
 
-func openMySQL(a *app, rest string, _ bool) (store, string, error) {
+func openMySQL(rest string, _ bool) (database, error) {
 	server, err := parseServer(rest)
 	if err != nil {
-		return nil, "", err
+		return database{}, err
 	}
 	if strings.Contains(server.hosts, ",") || server.path == "" || strings.Contains(server.path, "/") {
-		return nil, "", errMySQL
+		return database{}, errMySQL
 	}
 	network, address := "tcp", server.hosts
 	if socket := server.query.Get("socket"); socket != "" {
@@ -63,7 +87,7 @@ func openMySQL(a *app, rest string, _ bool) (store, string, error) {
 	dsn := url.URL{Path: "/" + server.path, RawQuery: server.query.Encode()}
 	config, err := mysql.ParseDSN(network + "(" + address + ")" + dsn.String())
 	if err != nil {
-		return nil, "", errMySQL
+		return database{}, errMySQL
 	}
 	if server.user != nil {
 		config.User = server.user.Username()
@@ -72,26 +96,15 @@ func openMySQL(a *app, rest string, _ bool) (store, string, error) {
 	config.Logger = silent{} // it would write to the terminal, beside the errors that come back anyway
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
-		return nil, "", errMySQL
+		return database{}, errMySQL
 	}
-	return a.sqlStore(sql.OpenDB(connector), sqlstore.MySQL, server.shown(false))
+	return database{sql.OpenDB(connector), sqlstore.MySQL, server.shown(false)}, nil
 }
 
 // silent is a logger of go-sql-driver.
 type silent struct{}
 
 func (silent) Print(...any) {}
-
-// sqlStore returns the store on a database. It makes no tables. If they are
-// missing, the store's methods say so.
-func (a *app) sqlStore(db *sql.DB, dialect sqlstore.Dialect, shown string) (store, string, error) {
-	s, err := sqlstore.New(db, dialect, sqlstore.WithTables(a.flags.sessions, a.flags.messages))
-	if err != nil {
-		return nil, "", cmp.Or(err, db.Close())
-	}
-	db.SetMaxIdleConns(a.flags.workers + 2) // so that workers keep their connections
-	return storeOf[*sqlstore.Session]{s, db}, shown, nil
-}
 
 // sqliteDSN returns the DSN of an existing file. SQLite would create a missing
 // one.

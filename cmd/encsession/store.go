@@ -45,10 +45,10 @@ type opener func(a *app, text string, change bool) (s store, shown string, err e
 
 // schemes maps the schemes of URLs to the stores.
 var schemes = map[string]opener{
-	"sqlite":         openSQLite,
-	"postgres":       openPostgreSQL,
-	"postgresql":     openPostgreSQL,
-	"mysql":          openMySQL,
+	"sqlite":         openSQL(openSQLite),
+	"postgres":       openSQL(openPostgreSQL),
+	"postgresql":     openSQL(openPostgreSQL),
+	"mysql":          openSQL(openMySQL),
 	"redis":          openRedis,
 	"rediss":         openRedisTLS,
 	"redis-cluster":  openRedisCluster,
@@ -58,36 +58,55 @@ var schemes = map[string]opener{
 // openStore opens the store that the flag or the environment names. It also
 // returns the part of its URL that may be shown: no password and no parameters.
 func (a *app) openStore(set *pflag.FlagSet, change bool) (s store, shown string, err error) {
-	given, err := a.one(storeVariable)
-	switch {
-	case err != nil:
+	given := place{flag: "--store", variable: storeVariable, text: a.flags.store, set: a.flags.storeSet}
+	scheme, rest, from, err := a.placeURL(given)
+	if err != nil {
 		return nil, "", err
-	case a.flags.storeSet && given != nil:
-		return nil, "", fmt.Errorf("--store and %s are both given: leave one of them out", given.from)
-	case a.flags.storeSet:
-		given = &source{from: "--store", text: a.flags.store}
-	case given == nil:
-		return nil, "", fmt.Errorf("no store is given: set %s, or --store, to a URL such as sqlite:conversations.db", storeVariable)
 	}
-	scheme, rest, ok := strings.Cut(strings.TrimRight(given.text, "\r\n"), ":")
 	open := schemes[scheme]
-	if !ok || open == nil {
-		return nil, "", fmt.Errorf("%s: want a URL that begins with sqlite:, postgres://, mysql://, redis://, rediss:// or redis-cluster://", given.from)
-	}
-	if given.from == "--store" && scheme != "sqlite" {
-		if u, err := parseServer(rest); err != nil || u.hasPassword(strings.HasPrefix(scheme, "redis")) {
-			return nil, "", fmt.Errorf("--store holds a password, or cannot be read: others see it in the list of processes, so give the URL by %s or %s%s",
-				storeVariable, storeVariable, fileSuffix)
-		}
+	if open == nil {
+		return nil, "", fmt.Errorf("%s: want a URL that begins with sqlite:, postgres://, mysql://, redis://, rediss:// or redis-cluster://", from)
 	}
 	if err := checkStoreFlags(set, strings.HasPrefix(scheme, "redis")); err != nil {
 		return nil, "", err
 	}
 	s, shown, err = open(a, rest, change)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", given.from, err)
+		return nil, "", fmt.Errorf("%s: %w", from, err)
 	}
 	return s, scheme + ":" + shown, nil
+}
+
+// place is a flag and a variable that name the place of something by a URL.
+type place struct {
+	flag, variable string
+	text           string // of the flag
+	set            bool   // whether the flag is given
+}
+
+// placeURL returns the URL of a place in two parts, and its origin. A flag may not
+// hold a password.
+func (a *app) placeURL(p place) (scheme, rest, from string, err error) {
+	given, err := a.one(p.variable)
+	switch {
+	case err != nil:
+		return "", "", "", err
+	case p.set && given != nil:
+		return "", "", "", fmt.Errorf("%s and %s are both given: leave one of them out", p.flag, given.from)
+	case p.set:
+		given = &source{from: p.flag, text: p.text}
+	case given == nil:
+		what := strings.TrimPrefix(p.flag, "--")
+		return "", "", "", fmt.Errorf("no %s is given: set %s, or %s, to a URL such as sqlite:conversations.db", what, p.variable, p.flag)
+	}
+	scheme, rest, _ = strings.Cut(strings.TrimRight(given.text, "\r\n"), ":")
+	if given.from == p.flag && schemes[scheme] != nil && scheme != "sqlite" {
+		if u, err := parseServer(rest); err != nil || u.hasPassword(strings.HasPrefix(scheme, "redis")) {
+			return "", "", "", fmt.Errorf("%s holds a password, or cannot be read: others see it in the list of processes, so give the URL by %s or %s%s",
+				p.flag, p.variable, p.variable, fileSuffix)
+		}
+	}
+	return scheme, rest, given.from, nil
 }
 
 // checkStoreFlags returns an error if a given flag does not apply to this

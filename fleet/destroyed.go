@@ -1,0 +1,41 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/encsession/encsession"
+)
+
+// ClearDestroyed clears every session whose key was destroyed on purpose: its
+// [encsession.KeySource] returns an error that wraps
+// [encsession.ErrKeyDestroyed]. Nobody can read these items any more, and nothing
+// of them remains in the store. The other sessions stay as they are.
+//
+// The Changed of a result counts the stored items of a session that was cleared,
+// also those that are not envelopes. If the func that opens a session returns the
+// ErrKeyDestroyed itself, the session is only counted as erased.
+//
+// A process that has the key in memory can still add to a session. So wait until
+// no process has it: keystore says when.
+func ClearDestroyed(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, opts ...Option) (Summary, error) {
+	o, err := newOperation(ctx, "ClearDestroyed", sessions, open, opts)
+	if err != nil {
+		return Summary{}, err
+	}
+	return o.change(ctx, func(ctx context.Context, session *encsession.EncryptedSession, r *Result) error {
+		if _, err := session.GetItems(ctx, 1); !errors.Is(err, encsession.ErrKeyDestroyed) {
+			return err
+		}
+		stored, err := session.Unwrap().GetItems(ctx, 0)
+		if err != nil {
+			return err
+		}
+		if err := session.ClearSession(ctx); err != nil {
+			return err
+		}
+		r.Changed = len(stored)
+		return nil
+	})
+}
