@@ -216,6 +216,8 @@ func TestBrokenStores(t *testing.T) {
 	}
 }
 
+func init() { short = func() bool { return false } }
+
 // failing returns the names of the checks that fail. Each check has a store of
 // its own. These tests are about the suite: under the race detector they would
 // take minutes and find no races. CI also runs them without it.

@@ -318,13 +318,17 @@ var rewriteInPlace = check{
 	},
 }
 
+// short is testing.Short, except in the tests of this package, which need all
+// checks.
+var short = testing.Short
+
 var rewriteKeepsTime = check{
 	name: "rewrite-keeps-time",
 	rule: "A new item keeps the time of the old one, and its place however long ago that was.",
 	harm: "A store that sorts by time puts the items that Rekey has changed behind the newest message.",
 	run: func(t *tester) {
 		s := t.freshRewriter()
-		if testing.Short() {
+		if short() {
 			t.Skip("this check waits for more than a second")
 		}
 		n := numbered(0, 9)
