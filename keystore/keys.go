@@ -94,11 +94,12 @@ func (e *entry) ring(now time.Time) encsession.Keyring {
 // Calls for one tenant share one request at a time. Keys waits for it for at
 // most 10 seconds. The request goes on if the caller that began it gives up.
 //
-// The error wraps
+// These errors say something about the keys:
 //
-//   - [encsession.ErrKeyDestroyed] for a destroyed tenant, and for nothing else
-//   - [ErrUnknownTenant] for a tenant without keys
-//   - [ErrAltered] for rows that were tampered with
+//   - [encsession.ErrKeyDestroyed] is for a destroyed tenant, and for nothing
+//     else.
+//   - [ErrUnknownTenant] is for a tenant without keys.
+//   - [ErrAltered] is for rows that were tampered with.
 //
 // Any other error is an outage of the database or the KMS, or a mistake in the
 // configuration.
