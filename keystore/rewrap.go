@@ -11,10 +11,12 @@ import (
 const maxFailures = 10
 
 // Rewrap wraps every key again that another wrapper than the current one has
-// wrapped. It returns their number. It opens these keys with the wrappers of
-// [WithOlderWrappers]. Until it has ended, every process needs both wrappers.
-// So first deploy the new one everywhere, with the old one in
-// WithOlderWrappers. Then call Rewrap.
+// wrapped. It returns the number of these keys. It opens them with the wrappers
+// of [WithOlderWrappers].
+//
+// Until Rewrap has ended, every process needs both wrappers. So first give both
+// to every process, the new one in WithOlderWrappers. Then make the new one the
+// current one and the old one an older one. Then call Rewrap.
 //
 // Rewrap makes three requests for each key: to open it, to wrap it, and to open
 // the result. If a key fails, Rewrap goes on to the next, and gives up at the

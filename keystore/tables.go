@@ -185,7 +185,7 @@ func (c conn) rollBack(ctx context.Context) {
 
 // lock makes other calls that rotate, retire or destroy the tenant wait until
 // this transaction ends. They all lock the tenant's first row before they read.
-// Create does not call lock: it inserts that row, in one statement.
+// Create does not call lock, since it inserts that row in one statement.
 func (c conn) lock(ctx context.Context, tenant string) error {
 	rows, err := c.query(ctx, "SELECT number FROM {keys} WHERE tenant = ? ORDER BY number LIMIT 1{for update}", tenant)
 	if err != nil {
