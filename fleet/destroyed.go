@@ -10,15 +10,17 @@ import (
 
 // ClearDestroyed clears every session whose key was destroyed on purpose: its
 // [encsession.KeySource] returns an error that wraps
-// [encsession.ErrKeyDestroyed]. Nobody can read these items any more, and nothing
-// of them remains in the store. The other sessions stay as they are.
+// [encsession.ErrKeyDestroyed]. Nobody can read the items of such a session any
+// more, and afterwards none of them remains in the store. The other sessions
+// stay as they are.
 //
-// The Changed of a result counts the stored items of a session that was cleared,
-// also those that are not envelopes. If the func that opens a session returns the
-// ErrKeyDestroyed itself, the session is only counted as erased.
+// The Changed of a result counts the stored items of a session that was
+// cleared, also those that are not envelopes. If the [OpenFunc] itself returns
+// the ErrKeyDestroyed, the session is not cleared, only counted as erased.
 //
-// A process that has the key in memory can still add to a session. So wait until
-// no process has it: keystore says when.
+// A process that has the key in memory can still add to a session. So first
+// wait until no process has it: package keystore tells when, by the Erased of a
+// TenantInfo.
 func ClearDestroyed(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, opts ...Option) (Summary, error) {
 	o, err := newOperation(ctx, "ClearDestroyed", sessions, open, opts)
 	if err != nil {

@@ -35,8 +35,8 @@ func TestKeystoreWithLocalsecrets(t *testing.T) {
 }
 
 // Moto's server goes on decrypting with a key that is disabled or about to be
-// deleted, which AWS does not. So each key has a server of its own, which
-// forgets it.
+// deleted. AWS does not. So each key has a server of its own, and the test
+// resets the server to destroy the key.
 func TestKeystoreWithAWSKMS(t *testing.T) {
 	testKeystore(t, func(t *testing.T) (*secrets.Keeper, func()) {
 		client, reset := startKMS(t)
@@ -46,7 +46,7 @@ func TestKeystoreWithAWSKMS(t *testing.T) {
 	})
 }
 
-// testKeystore is the life of a keystore with a real key service.
+// testKeystore goes through the life of a keystore with a real key service.
 func testKeystore(t *testing.T, newKey func(t *testing.T) (keeper *secrets.Keeper, destroy func())) {
 	ctx, file := t.Context(), filepath.Join(t.TempDir(), "keys.db")
 	oldKeeper, destroyOld := newKey(t)
@@ -67,7 +67,7 @@ func testKeystore(t *testing.T, newKey func(t *testing.T) (keeper *secrets.Keepe
 	_, err = keys.Destroy(ctx, "gone")
 	require.NoError(t, err)
 
-	// Rows of one tenant do not open as another's.
+	// The row of one tenant does not open as the row of another.
 	copied := filepath.Join(t.TempDir(), "altered.db")
 	_, err = db.Exec("VACUUM INTO ?", copied)
 	require.NoError(t, err)
@@ -80,7 +80,8 @@ func testKeystore(t *testing.T, newKey func(t *testing.T) (keeper *secrets.Keepe
 	_, err = thief.Keys(ctx, "acme")
 	require.ErrorIs(t, err, keystore.ErrAltered)
 
-	// The wrapping key changes, the old one is destroyed, and the copy with it.
+	// The wrapping key changes, and the old one is destroyed. Then the copy of
+	// the table does not open any more.
 	changed, _ := openKeystore(t, file, keystore.NamedWrapper{Name: "new", Wrapper: newKeeper},
 		keystore.WithOlderWrappers(map[string]keystore.Wrapper{"old": oldKeeper}))
 	n, err := changed.Rewrap(ctx)
@@ -95,7 +96,8 @@ func testKeystore(t *testing.T, newKey func(t *testing.T) (keeper *secrets.Keepe
 	_, err = again.Keys(ctx, "globex")
 	requireOutage(t, err)
 
-	// A key that the service has no more is an outage, and erases nobody.
+	// If the service has lost the wrapping key, that is an outage, and nobody
+	// counts as erased.
 	destroyNew()
 	cold, _ := openKeystore(t, file, keystore.NamedWrapper{Name: "new", Wrapper: newKeeper}, keystore.WithAutoCreate())
 	_, err = cold.Keys(ctx, "acme")
@@ -124,7 +126,7 @@ func openKeystore(t *testing.T, file string, wrapper keystore.NamedWrapper, opts
 	return keys, db
 }
 
-// startKMS starts moto's server, which has a KMS, from the Python that has it.
+// startKMS starts moto's server, which has a KMS, in the Python that has moto.
 func startKMS(t *testing.T) (client *kms.Client, reset func()) {
 	python := os.Getenv("ENCSESSION_KMS_PYTHON")
 	if python == "" {

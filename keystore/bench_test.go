@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkKeysFromMemory is what each call of a session costs.
+// BenchmarkKeysFromMemory measures Keys while the keys are in memory, as in
+// most calls of a session.
 func BenchmarkKeysFromMemory(b *testing.B) {
 	p := newProcess(b, onSQLite)
 	_, err := p.Create(b.Context(), "acme")
@@ -36,8 +37,8 @@ func BenchmarkKeysFromMemory(b *testing.B) {
 	})
 }
 
-// BenchmarkFirstUse is a statement and a request, to a KMS that answers at once.
-// The recheck is the statement alone.
+// BenchmarkFirstUse measures one statement, and one request to a KMS that
+// answers at once. A recheck is the statement alone.
 func BenchmarkFirstUse(b *testing.B) {
 	for _, backend := range backends {
 		b.Run(backend.name, func(b *testing.B) {
@@ -52,9 +53,10 @@ func BenchmarkFirstUse(b *testing.B) {
 	}
 }
 
-// BenchmarkTenants asks for the keys of 10,000 tenants from 8 goroutines, in a
-// process that has just started, lists them, and rewraps a hundredth of them.
-// Under -short, with which CI runs every benchmark once, there are 500.
+// BenchmarkTenants has 10,000 tenants. A process that has just started asks for
+// the keys of all of them, from 8 goroutines. Then the tenants are listed, and
+// a hundredth of them is rewrapped. With -short there are 500 tenants: CI runs
+// every benchmark once in that way.
 func BenchmarkTenants(b *testing.B) {
 	n := 10_000
 	if testing.Short() {
@@ -99,7 +101,7 @@ func BenchmarkTenants(b *testing.B) {
 				}
 				report(b)
 			})
-			b.Run("Rewrap", func(b *testing.B) { // each is a commit
+			b.Run("Rewrap", func(b *testing.B) { // one commit for each key
 				n := n / 100
 				p.sql(b, "DELETE FROM {keys} WHERE tenant >= ?", tenant(n))
 				for round := 2; b.Loop(); round++ {
@@ -115,7 +117,7 @@ func BenchmarkTenants(b *testing.B) {
 	}
 }
 
-// fill makes tenants in one transaction.
+// fill makes n tenants in one transaction.
 func fill(b *testing.B, p *process, n int, tenant func(int) string) {
 	require.NoError(b, p.inTransaction(b.Context(), func(c conn) error {
 		for i := range n {

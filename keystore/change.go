@@ -12,15 +12,15 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// KeyInfo describes a key of a tenant. Times are by the database's clock, to the
-// microsecond, and zero for what has not happened.
+// KeyInfo describes a key of a tenant. Times are by the database's clock, to
+// the microsecond. The time of an event that has not happened is zero.
 type KeyInfo struct {
 	Number      int64  // from 1 on
 	Fingerprint string // as [encsession.Key.Fingerprint] returns it
-	Wrapper     string // the name of what wraps it
+	Wrapper     string // the name of the wrapper that has wrapped it
 
 	CreatedAt   time.Time
-	ActiveAt    time.Time // zero for a key whose Rotate did not come to its end
+	ActiveAt    time.Time // zero if Rotate was interrupted
 	RetiredAt   time.Time
 	DestroyedAt time.Time
 }
@@ -29,7 +29,7 @@ func (r row) info() KeyInfo {
 	return KeyInfo{r.number, r.fingerprint, r.wrapper, toTime(r.created), toTime(r.active), toTime(r.retired), toTime(r.destroyed)}
 }
 
-// newRow makes a key and wraps it. Nothing is stored.
+// newRow makes a key and wraps it. It stores nothing.
 func (s *Store) newRow(ctx context.Context, tenant string, number int64) (row, error) {
 	secret := make([]byte, secretSize)
 	defer clear(secret)
@@ -42,7 +42,7 @@ func (s *Store) newRow(ctx context.Context, tenant string, number int64) (row, e
 	return row{number: number, wrapped: wrapped, wrapper: s.current.Name, fingerprint: key.Fingerprint()}, err
 }
 
-// find returns a row that was read, by its number.
+// find returns the row with a number, if the rows give keys.
 func (v view) find(number int64) (row, error) {
 	if err := v.judge(); err != nil {
 		return row{}, err
@@ -53,12 +53,13 @@ func (v view) find(number int64) (row, error) {
 	return v.rows[number-1], nil
 }
 
-// Create makes the first key of a tenant, which is active at once. It returns an
-// [ErrExists] if the tenant has a key, and an [encsession.ErrKeyDestroyed] if it
-// was destroyed: its name cannot be used again.
+// Create makes the first key of a tenant. The key is active at once. Create
+// returns [ErrExists] if the tenant has a key. It returns
+// [encsession.ErrKeyDestroyed] if the tenant was destroyed: its name cannot be
+// used again.
 //
-// After an error of database or KMS, call it again; ErrExists then says that it
-// had succeeded.
+// After an error of the database or the KMS, call Create again. If it then
+// returns ErrExists, the first call had succeeded.
 func (s *Store) Create(ctx context.Context, tenant string) (KeyInfo, error) {
 	err := s.check(ctx, tenant)
 	var info KeyInfo
@@ -85,9 +86,9 @@ func (s *Store) create(ctx context.Context, tenant string) (KeyInfo, error) {
 	if err != nil {
 		return KeyInfo{}, err
 	}
-	// One statement of its own: the row is the tenant's first, and so the lock.
-	// What was stored is read back, since others may have been first, and no
-	// session may ever be written under a key that is not stored.
+	// A single statement is enough: the row is the tenant's first, and so it is
+	// the lock. The rows are read back, since another process may have been
+	// first. No session may ever be written under a key that is not stored.
 	err = s.onConn(ctx, func(c conn) error {
 		_, err := c.exec(ctx, "INSERT INTO {keys} (tenant, number, wrapped, wrapper, fingerprint, created_at, active_at) "+
 			"VALUES (?, 1, ?, ?, ?, {now}, {now}){if absent}", tenant, made.wrapped, made.wrapper, made.fingerprint)
@@ -106,16 +107,18 @@ func (s *Store) create(ctx context.Context, tenant string) (KeyInfo, error) {
 	return stored.info(), err
 }
 
-// Rotate makes a new key for a tenant, whose newest key must have the expected
-// number; otherwise it returns an [ErrConflict], so that two processes that
-// rotate at once do it once. The new key becomes current in every process when
-// the bound on the age of keys and 60 seconds have passed (ActiveAt of what it
-// returns). Until then Keys returns it among the older ones: when the first
-// process seals under it, no process is left that does not know it.
+// Rotate makes a new key for a tenant. The tenant's newest key must have the
+// expected number; otherwise Rotate returns an [ErrConflict]. So two processes
+// that rotate at once make one new key.
 //
-// After an error, call it again with the same number: it goes on from where it
-// was. Then seal the sessions again, with fleet.Rekey and
-// fleet.WithManagedKeys, and [Store.Retire] the old key.
+// The new key becomes current in every process at the ActiveAt of the result:
+// when the bound on the age of keys and 60 seconds have passed. Until then,
+// Keys returns it among the older ones. So every process knows it before the
+// first one seals under it.
+//
+// After an error, call Rotate again with the same number: it goes on from where
+// it was. When the new key is current, seal the sessions again with fleet.Rekey
+// and fleet.WithManagedKeys. Then [Store.Retire] the old key.
 func (s *Store) Rotate(ctx context.Context, tenant string, expected int64) (KeyInfo, error) {
 	err := s.check(ctx, tenant)
 	var info KeyInfo
@@ -138,7 +141,8 @@ func (s *Store) rotate(ctx context.Context, tenant string, expected int64) (KeyI
 	}
 	number := expected + 1
 	if newest := v.newest(); newest.number == number && newest.active == 0 {
-		// A Rotate was killed between its two steps, or is between them now.
+		// Another Rotate was killed between its two steps, or is between them
+		// now. Its key must open.
 		secret, err := s.unwrap(ctx, tenant, newest)
 		if err != nil {
 			return KeyInfo{}, err
@@ -148,10 +152,10 @@ func (s *Store) rotate(ctx context.Context, tenant string, expected int64) (KeyI
 		return KeyInfo{}, err
 	}
 
-	// A step of its own, in one statement, which the database begins after the
-	// row could be seen. A transaction that takes the time, and is then held up
-	// before its commit, would store a time that has nearly come, or has passed:
-	// the key would be in use before all processes know it.
+	// The second step is one statement, which the database begins after others
+	// could see the row. If one transaction took the time and was held up
+	// before its commit, it would store a time that is near or past. Then the
+	// key would be in use before all processes know it.
 	err = s.onConn(ctx, func(c conn) error {
 		_, err := c.exec(ctx, "UPDATE {keys} SET active_at = {now} + ? + {max age} "+
 			"WHERE tenant = ? AND number = ? AND active_at IS NULL AND destroyed_at IS NULL", margin.Microseconds(), tenant, number)
@@ -168,7 +172,7 @@ func (s *Store) rotate(ctx context.Context, tenant string, expected int64) (KeyI
 	return stored.info(), err
 }
 
-// addRow stores a new key that is not active.
+// addRow stores a new key, which is not active yet.
 func (s *Store) addRow(ctx context.Context, tenant string, v view, expected int64) error {
 	conflict := func(v view) error {
 		if newest := v.newest().number; newest != expected {
@@ -202,12 +206,14 @@ func (s *Store) addRow(ctx context.Context, tenant string, v view, expected int6
 	})
 }
 
-// Retire leaves a key out of what Keys returns, in every process when the bound
-// on the age of keys has passed. Items that are still sealed under it are then
-// dropped by reads: rekey all sessions of the tenant first, and audit them. The
-// material is kept, and [Store.Unretire] takes it back.
+// Retire takes a key out of the keyrings that Keys returns. This holds in every
+// process when the bound on the age of keys has passed. Reads then drop the
+// items that are still sealed under the key, so first rekey and audit all
+// sessions of the tenant. The wrapped key is kept, and [Store.Unretire] takes
+// it back.
 //
-// It returns an [ErrInUse] unless a newer key has been active for 60 seconds.
+// Retire returns an [ErrInUse] unless a newer key has been active for 60
+// seconds.
 func (s *Store) Retire(ctx context.Context, tenant string, number int64) error {
 	return s.setRetired(ctx, "Retire", tenant, number, "COALESCE(retired_at, {now})", func(v view) error {
 		for _, r := range v.rows[number:] {
@@ -251,18 +257,20 @@ func (s *Store) setRetired(ctx context.Context, method, tenant string, number in
 	return wrapError(method, tenant, err)
 }
 
-// Destroy erases all keys of a tenant, for good: nothing that was sealed under
-// them can be read again, and every call that asks for them gets an
-// [encsession.ErrKeyDestroyed]. A tenant that is unknown is destroyed too, so
-// that nobody creates it afterwards. Destroying it again does nothing new.
+// Destroy erases all keys of a tenant, for good. Items that were sealed under
+// them can never be read again, and every call that asks for the keys gets an
+// [encsession.ErrKeyDestroyed]. An unknown tenant is destroyed too, so that
+// nobody can create it afterwards. If the tenant is destroyed already, nothing
+// changes.
 //
-// It returns the time from which this holds in every process, by the database's
-// clock: until then a process may use keys that it has in memory. A call that
-// got its keys before may end later.
+// Destroy returns the time from which this holds in every process, by the
+// database's clock. Until then, a process may use keys that it has in memory. A
+// call that has its keys already may end later. After an error the keys may be
+// erased or not: call Destroy again.
 //
-// It erases the rows of this table alone. A backup of the table still opens as
-// long as its wrapping key exists; docs/keys.md has the ways out. Record
-// [Store.Ledger] outside of the database, for [Store.Reapply].
+// Destroy erases only the rows of this table. A backup of the table still opens
+// as long as its wrapping key exists; docs/keys.md describes the remedies.
+// Record [Store.Ledger] outside of the database, for [Store.Reapply].
 func (s *Store) Destroy(ctx context.Context, tenant string) (time.Time, error) {
 	err := s.check(ctx, tenant)
 	var from time.Time
@@ -274,8 +282,9 @@ func (s *Store) Destroy(ctx context.Context, tenant string) (time.Time, error) {
 
 func (s *Store) destroy(ctx context.Context, tenant string) (from time.Time, err error) {
 	err = s.inTransaction(ctx, func(c conn) error {
-		// If nobody is there, this row is the tombstone. Then the lock: a Rotate
-		// that is under way has added its row before, or finds the tenant destroyed.
+		// For an unknown tenant, this row is the tombstone. Then the lock is
+		// taken. A Rotate under way has added its row by then, or finds the
+		// tenant destroyed.
 		_, err := c.exec(ctx, "INSERT INTO {keys} (tenant, number, wrapper, fingerprint, created_at, destroyed_at) VALUES (?, 1, '', '', {now}, {now}){if absent}", tenant)
 		if err == nil {
 			err = c.lock(ctx, tenant)
@@ -288,11 +297,11 @@ func (s *Store) destroy(ctx context.Context, tenant string) (from time.Time, err
 	if err != nil {
 		return time.Time{}, err
 	}
-	// The time counts from after the commit, which may have been held up.
+	// The time is taken after the commit, which may have been held up.
 	err = s.onConn(ctx, func(c conn) error {
 		if s.dialect == SQLite {
-			// The log may hold the row as it was. If another client is in the way,
-			// the log is emptied later, as always.
+			// The write-ahead log may still hold the old row. If another client
+			// is in the way, the log is emptied later, as always.
 			if _, err := c.exec(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil && ctx.Err() != nil {
 				return err
 			}
@@ -314,13 +323,13 @@ func (s *Store) destroy(ctx context.Context, tenant string) (from time.Time, err
 	return from, err
 }
 
-// ExportKey returns a key of a tenant as text, which [encsession.ParseKey] reads,
-// and EncryptedSession of the OpenAI Agents SDK for Python. It is for a Python
-// service that works on sessions of the tenant.
+// ExportKey returns a key of a tenant as text. It is for a Python service that
+// works on sessions of the tenant: EncryptedSession of the OpenAI Agents SDK
+// for Python reads it, and so does [encsession.ParseKey].
 //
-// It is a copy that no other method knows of: Destroy does not reach it, and
-// whoever has it reads all that was sealed under the key. Python works with one
-// key at a time; docs/keys.md says what that means for a rotation.
+// No other method knows of this copy. Destroy does not reach it, and whoever
+// has it can read everything that was sealed under the key. Python works with
+// one key at a time; docs/keys.md describes a rotation with Python.
 func (s *Store) ExportKey(ctx context.Context, tenant string, number int64) (string, error) {
 	err := s.check(ctx, tenant)
 	var key string

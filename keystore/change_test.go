@@ -100,7 +100,7 @@ func TestDestroyOfAnUnknownTenantLeavesATombstone(t *testing.T) {
 	})
 }
 
-// Rows that are flipped back one by one do not bring a tenant back.
+// If some of the rows are put back, the tenant remains destroyed.
 func TestOneDestroyedRowDestroysTheTenant(t *testing.T) {
 	tb := newTable(t, onSQLite)
 	p := tb.start(t)
@@ -144,7 +144,7 @@ func TestWithTenantMapsSessionsToTenants(t *testing.T) {
 	require.Len(t, p.list(t), 2)
 }
 
-// A typo, a lost table or a wrong schema must not make keys.
+// A mistyped tenant, a lost table and a wrong schema must not make keys.
 func TestNoKeyIsMadeUnlessAskedFor(t *testing.T) {
 	tb := newTable(t, onSQLite)
 	p := tb.start(t)
@@ -193,7 +193,8 @@ func TestCreateTables(t *testing.T) {
 		require.NoError(t, p.CreateTables(t.Context()))
 		require.Len(t, p.list(t), 1)
 
-		// Another process takes what is stored, or less, and never more.
+		// Another process takes the stored bound or a lower one, and never a
+		// higher.
 		def := tb.start(t)
 		def.current(t, "acme")
 		require.Equal(t, time.Minute, def.tenants["acme"].cached.Load().maxAge)
@@ -243,7 +244,8 @@ func TestTablesAreMadeByManyAtOnce(t *testing.T) {
 	})
 }
 
-// On such a connection a statement sees what the first one has seen, for ever.
+// On such a connection, every statement sees the state that the first one has
+// seen, for ever.
 func TestMySQLWithoutAutocommitIsRefused(t *testing.T) {
 	tb := newTable(t, backends[2])
 	p := tb.start(t)
@@ -319,7 +321,7 @@ func TestRewrapGoesOnPastAKeyThatFails(t *testing.T) {
 	require.Equal(t, 29, n)
 
 	before := p.kms.opens.Load()
-	p.kms.down() // an outage is not asked for every key
+	p.kms.down() // in an outage, not every key is tried
 	last := tb.startWith(t, newKMS("kms-3"), WithOlderWrappers(map[string]Wrapper{"kms-1": p.kms, "kms-2": p.kms}))
 	n, err = last.Rewrap(t.Context())
 	require.ErrorIs(t, err, errDown)
@@ -327,8 +329,8 @@ func TestRewrapGoesOnPastAKeyThatFails(t *testing.T) {
 	require.EqualValues(t, maxFailures, p.kms.opens.Load()-before)
 }
 
-// A backup from before a Destroy brings the tenant back, and the ledger undoes
-// that.
+// A backup from before a Destroy brings the tenant back. Reapply with the
+// ledger destroys it again.
 func TestRestoreAndReapply(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		tb := newTable(t, b)
@@ -349,7 +351,7 @@ func TestRestoreAndReapply(t *testing.T) {
 
 		p.restore(t, saved)
 		restored := tb.start(t)
-		restored.current(t, "acme") // it is back
+		restored.current(t, "acme") // the tenant is back
 
 		var read []Erasure
 		require.NoError(t, json.Unmarshal(text, &read))
@@ -368,8 +370,8 @@ func TestRestoreAndReapply(t *testing.T) {
 	})
 }
 
-// What destroying reaches: not a copy of both databases, as long as the wrapping
-// key exists.
+// Destroy does not reach a copy of both databases: it opens as long as the
+// wrapping key exists.
 func TestACopyOpensUntilItsWrappingKeyIsGone(t *testing.T) {
 	tb := newTable(t, onSQLite)
 	p := tb.start(t)
@@ -387,7 +389,7 @@ func TestACopyOpensUntilItsWrappingKeyIsGone(t *testing.T) {
 		items, err := session.GetItems(t.Context(), 0)
 		return len(items), err
 	}
-	saved := newTable(t, onSQLite) // the sessions are not changed from here on, and are their own copy
+	saved := newTable(t, onSQLite) // the sessions do not change from here on, so they need no copy
 	saved.keys, saved.settings = tb.keys, tb.settings
 	p.sql(t, "VACUUM INTO ?", saved.dsn)
 	_, err := p.Destroy(t.Context(), "acme")
@@ -415,7 +417,7 @@ func TestACopyOpensUntilItsWrappingKeyIsGone(t *testing.T) {
 	require.Equal(t, 1, n, "who was not erased goes on")
 }
 
-// The file is what a thief of the disk has.
+// A thief of the disk has the file, and must not find the rows in it.
 func TestDestroyOverwritesTheRowsInTheFileOfSQLite(t *testing.T) {
 	for _, mode := range []string{"WAL", "DELETE"} {
 		t.Run(mode, func(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// childEnv makes the test binary a child process, which does what the variable
-// says instead of running tests.
+// childEnv names the environment variable that makes the test binary a child
+// process. Its value holds the child's arguments: a child runs no tests.
 const childEnv = "ENCSESSION_KEYSTORE_CHILD"
 
 func TestMain(m *testing.M) {
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// command returns a child on the same tables.
+// command returns the command for a child process on the same tables.
 func (tb *table) command(t testing.TB, what, tenant string, step int) *exec.Cmd {
 	binary, err := os.Executable()
 	require.NoError(t, err)
@@ -68,7 +68,7 @@ func child(args []string) error {
 		return serve(s, kms, tenant)
 	}
 
-	// The child kills itself before its nth statement or request.
+	// The child kills itself before statement or request number step.
 	die := func(context.Context) error {
 		if step--; step == 0 {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -92,7 +92,7 @@ func child(args []string) error {
 }
 
 // serve asks for the keys of a tenant once for each line that it reads, and
-// prints how it went. If the line is "slow", the KMS answers after the next
+// prints the result. If the line is "slow", the KMS answers after the next
 // line.
 func serve(s *Store, kms *kms, tenant string) error {
 	in := bufio.NewScanner(os.Stdin)
@@ -120,8 +120,8 @@ func serve(s *Store, kms *kms, tenant string) error {
 	return nil
 }
 
-// A process that is killed at any step leaves a table on which the same call
-// succeeds afterwards.
+// If a process is killed at any step, the same call succeeds afterwards on the
+// table that it has left.
 func TestKilledAtEachStep(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		if b.dialect != SQLite && testing.Short() {
@@ -131,7 +131,7 @@ func TestKilledAtEachStep(t *testing.T) {
 		p := tb.start(t)
 		newer := tb.startWith(t, newKMS("kms-2"), WithOlderWrappers(map[string]Wrapper{"kms-1": p.kms}))
 		calls := []string{"rotate", "destroy"}
-		if b.dialect == SQLite { // the others are single statements, which every database ends or undoes
+		if b.dialect == SQLite { // single statements: every database completes or undoes them
 			calls = append(calls, "create", "rewrap")
 		}
 		for _, what := range calls {
@@ -144,11 +144,11 @@ func TestKilledAtEachStep(t *testing.T) {
 				err := tb.command(t, what, tenant, step).Run()
 				if err == nil {
 					require.Greater(t, step, 3)
-					break // it has come to its end
+					break // the call was completed
 				}
 				require.ErrorContains(t, err, "signal: killed")
 
-				check := newer // opens rows of both wrappers
+				check := newer // it opens rows of both wrappers
 				v, err := check.read(t.Context(), tenant)
 				require.NoError(t, err)
 				switch what {
@@ -168,7 +168,7 @@ func TestKilledAtEachStep(t *testing.T) {
 					require.NoError(t, err)
 					require.Greater(t, tenants.rows[1].active, tenants.now)
 				case "destroy":
-					if !v.erased() { // all of it or nothing
+					if !v.erased() { // all rows or none
 						require.Equal(t, fingerprint, check.current(t, tenant))
 					}
 					_, err = check.Destroy(t.Context(), tenant)
@@ -188,9 +188,9 @@ func TestKilledAtEachStep(t *testing.T) {
 	})
 }
 
-// A process that is stopped while a tenant is destroyed, and goes on after the
-// time that Destroy has returned, does not use the key any more: neither what it
-// has in memory nor what it was about to get.
+// A process is stopped while a tenant is destroyed. It goes on after the time
+// that Destroy has returned. Then it must not use the key any more: neither the
+// one in its memory nor the one that it was about to get.
 func TestStoppedAcrossADestroy(t *testing.T) {
 	for _, when := range []string{"keys in memory", "asking the KMS"} {
 		t.Run(when, func(t *testing.T) {
@@ -226,12 +226,13 @@ func TestStoppedAcrossADestroy(t *testing.T) {
 			require.NoError(t, cmd.Process.Signal(syscall.SIGSTOP))
 			from, err := p.Destroy(t.Context(), "acme")
 			require.NoError(t, err)
-			<-time.After(time.Until(from)) // a real process knows no other clock
+			<-time.After(time.Until(from)) // in real time, as the child measures it
 			require.NoError(t, cmd.Process.Signal(syscall.SIGCONT))
 			say("go on")
 			answer := hear()
 			if when == "asking the KMS" {
-				// Its own request has run into its time, or found the tombstone.
+				// The request of the child has exceeded its time, or found the
+				// tombstone.
 				require.NotEqual(t, want, answer)
 				say("keys")
 				answer = hear()

@@ -28,7 +28,8 @@ func TestRotateByProcessesAtOnceMakesOneKey(t *testing.T) {
 			done := 0
 			for i, err := range errs {
 				if err == nil {
-					// A second one may have finished what the first had begun.
+					// A second process may have finished the Rotate of the
+					// first.
 					done++
 					require.EqualValues(t, 2, infos[i].Number)
 					require.False(t, infos[i].ActiveAt.IsZero())
@@ -43,8 +44,8 @@ func TestRotateByProcessesAtOnceMakesOneKey(t *testing.T) {
 	})
 }
 
-// In whatever order they come, the tenant ends destroyed, and no row has any
-// material left.
+// In any order of the calls, the tenant ends destroyed, and no row holds a
+// wrapped key.
 func TestDestroyBesideEverythingElse(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		tb := newTable(t, b)
@@ -79,7 +80,7 @@ func TestDestroyBesideEverythingElse(t *testing.T) {
 	})
 }
 
-// The same, with Destroy at each single step of the others.
+// The same, with Destroy at each single step of the other calls.
 func TestDestroyAtEveryStepOfTheOthers(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		tb := newTable(t, b)
@@ -105,7 +106,7 @@ func TestDestroyAtEveryStepOfTheOthers(t *testing.T) {
 						return
 					}
 					done = true
-					if locked { // it would wait for the end of this transaction
+					if locked { // Destroy would wait for the end of this transaction
 						return
 					}
 					_, err := destroyer.Destroy(context.Background(), tenant)
@@ -130,7 +131,7 @@ func TestDestroyAtEveryStepOfTheOthers(t *testing.T) {
 	})
 }
 
-// No call of a KMS inside a transaction.
+// No transaction is open during a request to the KMS.
 func TestNoTransactionWaitsForTheKMS(t *testing.T) {
 	p := newProcess(t, onSQLite, WithAutoCreate())
 	open := false

@@ -30,7 +30,7 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
 
-// quote returns an identifier as it stands in a statement.
+// quote quotes an identifier for use in a statement.
 func (d Dialect) quote(identifier string) string {
 	if d == MySQL {
 		return "`" + identifier + "`"
@@ -38,8 +38,8 @@ func (d Dialect) quote(identifier string) string {
 	return `"` + identifier + `"`
 }
 
-// placeholders turns the question marks of a statement into the placeholders of
-// the database.
+// placeholders replaces the question marks of a statement with the placeholders
+// of the database.
 func (d Dialect) placeholders(query string) string {
 	if d != PostgreSQL {
 		return query
@@ -54,20 +54,20 @@ func (d Dialect) placeholders(query string) string {
 	return b.String()
 }
 
-// now returns an expression for the database's time, in microseconds since
-// 1970. SQLite has no clock of its own: its clients are on one machine, and
-// share that machine's.
+// now returns an expression for the database's time plus skew, in microseconds
+// since 1970. SQLite has no clock of its own. Its clients are on one machine,
+// and share its clock.
 func (d Dialect) now(skew time.Duration) string {
 	var now string
 	switch d {
 	case SQLite:
 		return strconv.FormatInt(time.Now().Add(skew).UnixMicro(), 10)
 	case PostgreSQL:
-		// Not now(), which is the time when the transaction began.
+		// Not now(), which is the time at which the transaction began.
 		now = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
 	case MySQL:
-		// No function that depends on a time zone, for two times of an autumn
-		// night are the same there.
+		// Not a function of local time, which repeats an hour when summer time
+		// ends.
 		now = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))"
 	}
 	if skew != 0 {
@@ -76,9 +76,10 @@ func (d Dialect) now(skew time.Duration) string {
 	return now
 }
 
-// seesChanges returns a condition for a connection on which every statement
-// sees what others have committed. On MySQL with autocommit off it would go on
-// seeing what it has seen first, so that a destroyed key would live for ever.
+// seesChanges returns a condition. It is true if every statement on the
+// connection sees the changes that others have committed. On MySQL with
+// autocommit off, a connection would keep seeing the state of its first read,
+// and a destroyed key would live for ever.
 func (d Dialect) seesChanges() string {
 	if d == MySQL {
 		return "@@autocommit"
@@ -86,23 +87,24 @@ func (d Dialect) seesChanges() string {
 	return "1"
 }
 
-// begin returns the statements that begin a transaction that writes.
+// begin returns the statements that begin a transaction for writing.
 func (d Dialect) begin() []string {
 	switch d {
 	case SQLite:
-		// A plain BEGIN would fail if another client wrote between its first read
-		// and its first write.
+		// After a plain BEGIN, the first write would fail if another client had
+		// written since the first read.
 		return []string{"BEGIN IMMEDIATE"}
 	case PostgreSQL:
-		// Each statement must see what was committed before it, whatever the
-		// default of the database is: what matters is read after the lock.
+		// Each statement must see everything that was committed before it, also
+		// if the database has another default: the rows are read after the
+		// lock.
 		return []string{"BEGIN ISOLATION LEVEL READ COMMITTED"}
 	}
 	return []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"}
 }
 
-// forUpdate ends a query that locks the rows that it reads. BEGIN IMMEDIATE has
-// locked all of SQLite.
+// forUpdate returns the end of a query that locks the rows it reads. SQLite
+// needs none, since BEGIN IMMEDIATE has locked the whole database.
 func (d Dialect) forUpdate() string {
 	if d == SQLite {
 		return ""
@@ -110,7 +112,7 @@ func (d Dialect) forUpdate() string {
 	return " FOR UPDATE"
 }
 
-// ifAbsent ends an INSERT that does nothing if the row is there.
+// ifAbsent returns the end of an INSERT that does nothing if the row exists.
 func (d Dialect) ifAbsent() string {
 	if d == MySQL {
 		return " ON DUPLICATE KEY UPDATE number = number"
@@ -118,9 +120,9 @@ func (d Dialect) ifAbsent() string {
 	return " ON CONFLICT DO NOTHING"
 }
 
-// ddl returns the statements that create the tables that are missing. Tenants
-// and names of wrappers are compared bytewise, and times are integers: no
-// collation and no time zone matters.
+// ddl returns the statements that create the missing tables. Names of tenants
+// and wrappers are compared bytewise, and times are integers. So neither
+// collations nor time zones matter.
 func (d Dialect) ddl() []string {
 	name, text, blob, options := "TEXT", "TEXT", "BLOB", ""
 	switch d {

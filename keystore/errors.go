@@ -7,32 +7,32 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// The errors that callers test for with errors.Is. A destroyed tenant is an
-// [encsession.ErrKeyDestroyed]. Errors of the database and of a Wrapper are
-// wrapped as they are; they are outages, and say nothing about a key.
+// The errors that callers test for with [errors.Is]. For a destroyed tenant,
+// methods return [encsession.ErrKeyDestroyed]. Errors of the database and of a
+// [Wrapper] are wrapped as they are. They are outages, and say nothing about a
+// key.
 var (
-	// ErrUnknownTenant is returned for a tenant that has no key. Create makes
-	// one. If the tenant should have keys, the Store works on the wrong database
-	// or schema, or its table was lost.
+	// ErrUnknownTenant is returned for a tenant that has no key. [Store.Create]
+	// makes one. If the tenant should have keys, the Store works on the wrong
+	// database or schema, or its table was lost.
 	ErrUnknownTenant = errors.New("tenant is unknown")
 
 	// ErrExists is returned by Create for a tenant that has a key.
 	ErrExists = errors.New("tenant has a key already")
 
 	// ErrConflict is returned by Rotate if the newest key is not the expected
-	// one: another process has rotated.
+	// one: for example, because another process has rotated.
 	ErrConflict = errors.New("newest key is not the expected one")
 
-	// ErrInUse is returned by Retire for a key that a process may still seal
-	// under.
+	// ErrInUse is returned by Retire if a process may still seal under the key.
 	ErrInUse = errors.New("key is still in use")
 
-	// ErrAltered is returned for rows that nobody could have stored by the
-	// methods of Store: altered, copied, renumbered or deleted.
+	// ErrAltered is returned for rows that the methods of Store cannot have
+	// stored. They were altered, copied, renumbered or deleted.
 	ErrAltered = errors.New("row was altered")
 )
 
-// wrapError says which method an error comes from, and about which tenant.
+// wrapError adds the method and the tenant to an error.
 func wrapError(method, tenant string, err error) error {
 	switch {
 	case err == nil:
@@ -43,8 +43,8 @@ func wrapError(method, tenant string, err error) error {
 	return fmt.Errorf("keystore: %s: tenant %q: %w", method, tenant, err)
 }
 
-// final reports whether an error says something about the keys themselves, and
-// not just that they cannot be had now.
+// final reports whether an error says something about the keys themselves. Any
+// other error says only that the keys cannot be read now.
 func final(err error) bool {
 	for _, reason := range []error{encsession.ErrKeyDestroyed, ErrUnknownTenant, ErrAltered, errBound} {
 		if errors.Is(err, reason) {

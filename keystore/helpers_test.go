@@ -25,7 +25,7 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// backend is a driver and a database for it.
+// backend is a kind of database and a driver for it.
 type backend struct {
 	name    string
 	dialect Dialect
@@ -52,14 +52,14 @@ func onEach(t *testing.T, f func(t *testing.T, b backend)) {
 	}
 }
 
-// table is a pair of tables in a database, which are dropped when the test ends.
+// table is a pair of tables in a database. They are dropped when the test ends.
 type table struct {
 	backend
 	dsn            string
 	keys, settings string
 }
 
-// newTable finds names for tables, and makes none.
+// newTable chooses names for two tables. It does not make the tables.
 func newTable(t testing.TB, b backend) *table {
 	dsn := filepath.Join(t.TempDir(), "keys.db")
 	if b.dsnEnv != "" {
@@ -88,8 +88,8 @@ func (tb *table) open(t testing.TB) *sql.DB {
 	return db
 }
 
-// process is a Store with a connection pool of its own, as another process would
-// have. Its wrapper is a fake.
+// process is a Store with a connection pool of its own, like the one in another
+// process. Its wrapper is a fake.
 type process struct {
 	*Store
 	kms *kms
@@ -115,14 +115,14 @@ func newProcess(t testing.TB, b backend, opts ...Option) *process {
 	return newTable(t, b).start(t, opts...)
 }
 
-// sql executes a statement, as somebody else with a connection would.
+// sql executes a statement, as somebody else with a connection can.
 func (p *process) sql(t testing.TB, query string, args ...any) {
 	t.Helper()
 	_, err := p.db.Exec(p.fill(query), args...)
 	require.NoError(t, err)
 }
 
-// keyring returns the keys of a tenant, which must be there.
+// keyring returns the keys of a tenant, which must exist.
 func (p *process) keyring(t testing.TB, tenant string) encsession.Keyring {
 	t.Helper()
 	ring, err := p.Keys(t.Context(), tenant)
@@ -136,7 +136,7 @@ func (p *process) current(t testing.TB, tenant string) string {
 	return p.keyring(t, tenant).Current.Fingerprint()
 }
 
-// older returns the fingerprints of the older keys.
+// olderKeys returns the fingerprints of the older keys.
 func (p *process) olderKeys(t testing.TB, tenant string) []string {
 	t.Helper()
 	list := []string{}
@@ -160,7 +160,7 @@ func (p *process) mustRotate(t testing.TB, tenant string, expected int64) KeyInf
 	return info
 }
 
-// list returns what Tenants lists.
+// list returns all tenants.
 func (p *process) list(t testing.TB) []TenantInfo {
 	t.Helper()
 	var list []TenantInfo
@@ -171,8 +171,8 @@ func (p *process) list(t testing.TB) []TenantInfo {
 	return list
 }
 
-// kms is a Wrapper with faults: AES-GCM under a key that is made from its name,
-// so that two processes have the same.
+// kms is a Wrapper with fault hooks: AES-GCM under a key that is made from its
+// name. So two processes have the same one.
 type kms struct {
 	name             string
 	aead             cipher.AEAD
@@ -207,7 +207,7 @@ func (k *kms) Decrypt(ctx context.Context, wrapped []byte) ([]byte, error) {
 	return k.aead.Open(nil, nil, wrapped, nil)
 }
 
-// down makes the KMS fail until it is up again.
+// down makes every request to the KMS fail until up is called.
 func (k *kms) down() {
 	k.decrypt = func(context.Context) error { return errDown }
 	k.encrypt = k.decrypt
@@ -217,13 +217,13 @@ func (k *kms) up() { k.decrypt, k.encrypt = nil, nil }
 
 var errDown = errors.New("the KMS is down")
 
-// wrapperFunc is a Wrapper that does the same for both.
+// wrapperFunc is a Wrapper that encrypts and decrypts with one func.
 type wrapperFunc func([]byte) ([]byte, error)
 
 func (f wrapperFunc) Encrypt(_ context.Context, b []byte) ([]byte, error) { return f(bytes.Clone(b)) }
 func (f wrapperFunc) Decrypt(_ context.Context, b []byte) ([]byte, error) { return f(bytes.Clone(b)) }
 
-// whole is a time long enough for a new key to be current everywhere.
+// whole is the time until a new key is current everywhere.
 const whole = DefaultMaxAge + margin + time.Second
 
 // wrapperFuncs is a Wrapper of two funcs.
@@ -261,7 +261,7 @@ func (p *process) rows(t testing.TB) (all []listedRow) {
 	return all
 }
 
-// restore puts a backup in the place of what the table holds.
+// restore replaces the rows of the table with a backup.
 func (p *process) restore(t testing.TB, backup []listedRow) {
 	t.Helper()
 	p.sql(t, "DELETE FROM {keys}")
@@ -272,11 +272,11 @@ func (p *process) restore(t testing.TB, backup []listedRow) {
 	}
 }
 
-// broken makes every statement fail, or work again, as if the database were
-// down.
+// broken makes every statement on the keys fail, as if the database were down.
+// With false, they work again.
 func (p *process) broken(yes bool) {
 	p.names = p.newNames(map[bool]string{false: p.keysTable, true: "no_such_table"}[yes])
 }
 
-// cachedEntry returns what is in memory.
+// cachedEntry returns the keys in memory.
 func (t *tenantKeys) cachedEntry() *entry { return t.cached.Load() }

@@ -14,20 +14,21 @@ import (
 )
 
 const (
-	// margin is added to the bound before a new key becomes current, and is what
-	// must pass before its predecessor may be retired. It covers a call that has
-	// its keys already, and a database whose clock moves.
+	// margin is added to the bound before a new key becomes current. It must
+	// also pass before the predecessor may be retired. It covers a call that
+	// has its keys already, and a database whose clock jumps.
 	margin = 60 * time.Second
 
-	// loadTimeout is how long one request for the keys of a tenant may take, at
-	// most; it is never longer than the keys may be used.
+	// loadTimeout is how long one request for the keys of a tenant may take.
+	// WithMaxAge is the limit if it is shorter.
 	loadTimeout = 10 * time.Second
 
-	// rechecks is how often, within the age of a key, its rows are read again.
+	// rechecks is how often the rows of a tenant are read again within the age
+	// of its keys.
 	rechecks = 10
 )
 
-// tenantKeys is what a Store knows of a tenant.
+// tenantKeys is everything that a Store knows of a tenant.
 type tenantKeys struct {
 	name   string
 	cached atomic.Pointer[entry]
@@ -35,43 +36,44 @@ type tenantKeys struct {
 	mu     sync.Mutex
 	flight *flight // the one request that is under way, or nil
 
-	// What has been seen remains true for good: a key does not vanish, and a
-	// destroyed tenant does not come back. Written by the flight alone.
+	// These facts remain true: a key does not vanish, and a destroyed tenant
+	// does not come back. Only the flight writes highest and fingerprint.
 	highest     int64
-	fingerprint string // of the highest
+	fingerprint string // of the key with that number
 	destroyed   atomic.Pointer[error]
 }
 
-// entry is a set of keys with its age. It does not change.
+// entry is a set of keys with its age. It is never changed.
 type entry struct {
-	loaded  time.Time // before the database was read, so that the age errs on the safe side
-	checked time.Time // before its rows were last read
+	loaded  time.Time // taken before the database was read, to be on the safe side
+	checked time.Time // taken before the rows were last read
 	maxAge  time.Duration
 	rows    []row
-	phases  []phase // in order of from; the first has begun
+	phases  []phase // in rising order of from; the first has begun
 }
 
-// phase is the keyring from a time on.
+// phase is a keyring and the time from which it holds.
 type phase struct {
 	from time.Time
 	ring encsession.Keyring
 }
 
-// age is the time since then, by whichever clock of the process says more: the
-// monotonic one cannot be set, but stands still while a machine sleeps.
+// age returns the time since then, by the clock of the process that shows more.
+// The monotonic clock cannot be set, but stands still while a machine sleeps.
 func age(now, since time.Time) time.Duration {
 	return max(now.Sub(since), now.Round(0).Sub(since.Round(0)))
 }
 
-// fresh reports whether the keys may be used. e may be nil.
+// fresh reports whether the keys may still be used. e may be nil.
 func (e *entry) fresh(now time.Time) bool { return e != nil && age(now, e.loaded) < e.maxAge }
 
-// settled reports whether nothing has to be asked before they are used.
+// settled reports whether the keys may be used without a recheck of the rows. e
+// may be nil.
 func (e *entry) settled(now time.Time) bool {
 	return e.fresh(now) && age(now, e.checked) < e.maxAge/rechecks
 }
 
-// ring returns the keyring of this moment.
+// ring returns the keyring that holds now.
 func (e *entry) ring(now time.Time) encsession.Keyring {
 	i := len(e.phases) - 1
 	for i > 0 && now.Before(e.phases[i].from) {
@@ -81,19 +83,26 @@ func (e *entry) ring(now time.Time) encsession.Keyring {
 }
 
 // Keys implements [encsession.KeySource]: it returns the keys of the session's
-// tenant. Current is the newest key that is active; Older are the others that
-// are not retired, with the ones that are not active yet.
+// tenant. Current is the newest key that is active. Older holds the other keys
+// that are not retired, also those that are not active yet.
 //
-// Keys that are younger than the bound come from memory. Ten times within the
-// bound, a call reads the rows again, without the KMS, so that it finds out
-// soon that a key was added or destroyed. If the database cannot be read, the
-// keys in memory are used up to the bound, and never beyond it. Calls for one
-// tenant share one request at a time. It takes at most 10 seconds, and goes on
-// if the caller that began it gives up.
+// Keys come from memory until they are too old ([WithMaxAge]). Ten times within
+// that age, a call reads the rows again, without asking the KMS. So it soon
+// finds out if a key was added or destroyed. If the database cannot be read,
+// the keys in memory serve up to that age, and never beyond it.
 //
-// The error wraps [encsession.ErrKeyDestroyed] for a destroyed tenant and for
-// nothing else. [ErrUnknownTenant] is for one without keys, [ErrAltered] for
-// rows that were tampered with. Anything else is an outage of database or KMS.
+// Calls for one tenant share one request at a time. Keys waits for it for at
+// most 10 seconds. The request goes on if the caller that began it gives up.
+//
+// These errors say something about the keys:
+//
+//   - [encsession.ErrKeyDestroyed] is for a destroyed tenant, and for nothing
+//     else.
+//   - [ErrUnknownTenant] is for a tenant without keys.
+//   - [ErrAltered] is for rows that were tampered with.
+//
+// Any other error is an outage of the database or the KMS, or a mistake in the
+// configuration.
 func (s *Store) Keys(ctx context.Context, sessionID string) (encsession.Keyring, error) {
 	if s == nil || s.db == nil {
 		return encsession.Keyring{}, wrapError("Keys", "", s.check(ctx, "-"))
@@ -114,7 +123,8 @@ func (s *Store) Keys(ctx context.Context, sessionID string) (encsession.Keyring,
 	return ring, wrapError("Keys", tenant, err)
 }
 
-// request returns the keys of a tenant whose keys in memory are too old.
+// request returns the keys of a tenant if those in memory are missing, too old
+// or due for a recheck.
 func (s *Store) request(ctx context.Context, tenant string) (encsession.Keyring, error) {
 	if err := s.check(ctx, tenant); err != nil {
 		return encsession.Keyring{}, err
@@ -127,7 +137,8 @@ func (s *Store) request(ctx context.Context, tenant string) (encsession.Keyring,
 		if err := s.share(ctx, t); err != nil {
 			return encsession.Keyring{}, err
 		}
-		// This goroutine may have waited, or been stopped, for any time since.
+		// This goroutine may have waited, or been stopped, for a long time. So
+		// the age is checked again.
 		if e, now := t.cached.Load(), time.Now(); e.fresh(now) && t.destroyed.Load() == nil {
 			return e.ring(now), nil
 		}
@@ -145,22 +156,23 @@ func (s *Store) tenantKeys(tenant string) *tenantKeys {
 	return t
 }
 
-// flight is a request for the keys of a tenant, which several calls share.
+// flight is a request for the keys of a tenant that several calls share.
 type flight struct {
 	ctx      context.Context
 	done     chan struct{}
 	err      error
-	panicked any // what a Wrapper panicked with
+	panicked any // the value of a panic of a Wrapper
 }
 
 // share joins the request for the keys of the tenant, or begins one, and waits
-// for it. A request that is beyond its time is not waited for, and no second one
-// is begun beside it: a Wrapper that hangs costs one goroutine a tenant.
+// for it. It does not wait for a request that has exceeded its time, and it
+// begins no second one beside it. So a Wrapper that hangs costs one goroutine
+// per tenant.
 func (s *Store) share(ctx context.Context, t *tenantKeys) error {
 	t.mu.Lock()
 	f := t.flight
 	if f == nil {
-		if t.cached.Load().settled(time.Now()) { // by a flight that has just landed
+		if t.cached.Load().settled(time.Now()) { // another flight has just landed
 			t.mu.Unlock()
 			return nil
 		}
@@ -195,12 +207,12 @@ func (s *Store) share(ctx context.Context, t *tenantKeys) error {
 	return f.err
 }
 
-// land ends a flight. A panic goes to those who wait for it.
+// land ends a flight. A panic reaches the callers that wait for it.
 func (s *Store) land(t *tenantKeys, f *flight) {
 	f.panicked = recover()
 	s.mu.Lock()
 	if t.highest == 0 && t.destroyed.Load() == nil && s.tenants[t.name] == t {
-		delete(s.tenants, t.name) // names that somebody makes up must not fill the memory
+		delete(s.tenants, t.name) // made-up names must not fill the memory
 	}
 	s.mu.Unlock()
 	t.mu.Lock()
@@ -209,12 +221,12 @@ func (s *Store) land(t *tenantKeys, f *flight) {
 	close(f.done)
 }
 
-// refresh reads the rows of a tenant. If they are those of the keys in memory,
-// it notes the time; otherwise it asks the wrappers for all keys.
+// refresh reads the rows of a tenant. If they have not changed, it notes the
+// time of the check. Otherwise it asks the wrappers for all keys.
 //
-// If it cannot know, the keys in memory stay in use up to their age, and it asks
-// again when the next check is due. If it does know that they are not the keys
-// any more, they go at once.
+// In an outage, the keys in memory stay in use up to their age. The next
+// request comes when the next check is due. If the rows show that the keys in
+// memory are no longer right, they are removed at once.
 func (s *Store) refresh(ctx context.Context, t *tenantKeys) error {
 	before := time.Now()
 	held := t.cached.Load()
@@ -242,8 +254,8 @@ func (s *Store) refresh(ctx context.Context, t *tenantKeys) error {
 	return err
 }
 
-// load returns the keys of a tenant, which are those held if the rows have not
-// changed.
+// load returns the keys of a tenant. If the rows have not changed, it returns
+// the held keys with a new time of the check.
 func (s *Store) load(ctx context.Context, t *tenantKeys, before time.Time, held *entry) (*entry, error) {
 	v, err := s.read(ctx, t.name)
 	after := time.Now()
@@ -255,7 +267,7 @@ func (s *Store) load(ctx context.Context, t *tenantKeys, before time.Time, held 
 		if _, err := s.create(ctx, t.name); err != nil && !errors.Is(err, ErrExists) {
 			return nil, err
 		}
-		// It was stored, and may have been destroyed since: only rows count.
+		// The new key may have been destroyed since, so only the rows count.
 		if v, err = s.read(ctx, t.name); err == nil {
 			err = t.judge(v)
 		}
@@ -272,7 +284,7 @@ func (s *Store) load(ctx context.Context, t *tenantKeys, before time.Time, held 
 	keys := make([]encsession.Key, len(v.rows))
 	for i, r := range v.rows {
 		if r.retired != 0 && i != v.current() {
-			continue // nobody gets it
+			continue // no keyring has it
 		}
 		secret, err := s.unwrap(ctx, t.name, r)
 		if err != nil {
@@ -292,8 +304,9 @@ func (s *Store) load(ctx context.Context, t *tenantKeys, before time.Time, held 
 	return &entry{loaded: before, checked: before, maxAge: maxAge, rows: v.rows, phases: phases(v, keys, after)}, nil
 }
 
-// judge refuses rows that give no keys, and such as this process has seen
-// otherwise. Nobody could tell from the table alone that its newest row is gone.
+// judge returns an error if the rows give no keys, or contradict the ones that
+// this process has seen before. The table alone would not show that its newest
+// row is gone.
 func (t *tenantKeys) judge(v view) error {
 	err := v.judge()
 	if errors.Is(err, encsession.ErrKeyDestroyed) {
@@ -312,11 +325,14 @@ func (t *tenantKeys) judge(v view) error {
 	return nil
 }
 
-// phases returns the keyrings of now and of the times at which keys become
-// active. The database's clock decides, so that processes agree whatever their
-// own clocks say. The time of its answer was between the question and after:
-// counted from after, no key becomes current too early, but perhaps later by the
-// time that the answer took. That is harmless, since all have both keys.
+// phases returns the keyring of now, and one for each time at which a key
+// becomes active. The database's clock decides, so processes agree whatever
+// their own clocks say.
+//
+// The database took its time at some moment before after. Times are counted
+// from after, so no key becomes current too early. It may become current too
+// late, by the duration of the answer at most. That is harmless, since all
+// processes have both keys.
 func phases(v view, keys []encsession.Key, after time.Time) []phase {
 	current := v.current()
 	type start struct {
@@ -351,7 +367,7 @@ func phases(v view, keys []encsession.Key, after time.Time) []phase {
 	return list
 }
 
-// sweepLater removes keys from memory once they may not be used any more, even
+// sweepLater removes keys from memory when they may not be used any more, even
 // if nobody asks for them again.
 func (s *Store) sweepLater(d time.Duration) {
 	s.mu.Lock()
@@ -365,7 +381,7 @@ func (s *Store) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	var again time.Duration // the longest age of those that stay
+	var again time.Duration // the longest maxAge of the keys that stay
 	for _, t := range s.tenants {
 		if e := t.cached.Load(); e.fresh(now) {
 			again = max(again, e.maxAge)
@@ -379,7 +395,8 @@ func (s *Store) sweep() {
 	}
 }
 
-// forget makes the next call ask for the keys of a tenant.
+// forget removes the keys of a tenant from memory, so that the next call asks
+// for them.
 func (s *Store) forget(tenant string) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -17,8 +17,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// inBubble runs a test in a bubble, where time is the test's. The table is on
-// SQLite, whose clock is the bubble's.
+// inBubble runs a test in a bubble of synctest, in which the test controls the
+// time. The table is on SQLite, which takes its time from the bubble.
 func inBubble(t *testing.T, f func(t *testing.T, tb *table)) {
 	synctest.Test(t, func(t *testing.T) { f(t, newTable(t, onSQLite)) })
 }
@@ -76,8 +76,8 @@ func TestARecheckFindsWhatHasChanged(t *testing.T) {
 	})
 }
 
-// Destroy returns the time from which no process uses the key, even one that
-// never gets to recheck.
+// No process uses the key from the time that Destroy returns, even if it never
+// gets to recheck.
 func TestDestroyHoldsFromTheTimeThatItReturns(t *testing.T) {
 	inBubble(t, func(t *testing.T, tb *table) {
 		p, other := tb.start(t), tb.start(t)
@@ -87,7 +87,7 @@ func TestDestroyHoldsFromTheTimeThatItReturns(t *testing.T) {
 		require.NoError(t, err)
 		_, err = other.Keys(t.Context(), "acme")
 		require.ErrorIs(t, err, encsession.ErrKeyDestroyed, "at once in the process that destroyed it")
-		p.db.Close() // it cannot learn of it
+		p.db.Close() // now it cannot learn of the Destroy
 		time.Sleep(time.Until(from) - time.Nanosecond)
 		p.current(t, "acme")
 		time.Sleep(time.Nanosecond)
@@ -97,8 +97,8 @@ func TestDestroyHoldsFromTheTimeThatItReturns(t *testing.T) {
 	})
 }
 
-// The wall clock of a process may be set, and a machine may sleep, in which time
-// its monotonic clock stands still.
+// Somebody may set the wall clock of a process. And while a machine sleeps, the
+// monotonic clock stands still.
 func TestAgeIsByTheClockThatSaysMore(t *testing.T) {
 	start := time.Now()
 	require.Equal(t, time.Minute, age(start.Add(time.Minute), start))
@@ -136,7 +136,7 @@ func TestAnOutageIsAnErrorAndNoMore(t *testing.T) {
 				_, err = p.Rotate(t.Context(), "acme", 1)
 				outage(t, err)
 				time.Sleep(DefaultMaxAge / 2)
-				for range 3 { // and nothing stale is ever served
+				for range 3 { // a key that is too old is never served
 					_, err = p.Keys(t.Context(), "acme")
 					outage(t, err)
 					_, err = session.GetItems(t.Context(), 0)
@@ -199,7 +199,7 @@ func TestASlowKMSIsAskedOnceByAHundredGoroutines(t *testing.T) {
 		var served, impatient atomic.Int64
 		for i := range 100 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-			if i%2 == 0 { // half of them, the first among them, do not wait for so long
+			if i%2 == 0 { // half of the callers, the first one too, wait for a second only
 				ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 			}
 			group.Go(func() {
@@ -220,7 +220,7 @@ func TestASlowKMSIsAskedOnceByAHundredGoroutines(t *testing.T) {
 	})
 }
 
-// A Wrapper that does not look at its context holds up one goroutine.
+// A Wrapper that ignores its context holds up one goroutine.
 func TestAKMSThatHangsHoldsNobodyUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, tb *table) {
 		p := tb.start(t)
@@ -262,8 +262,8 @@ func TestAPanicOfAWrapperReachesTheCallers(t *testing.T) {
 	})
 }
 
-// Three processes, whose clocks differ by hours, write and read all the time
-// while a key is rotated, rekeyed and retired. They share one store.
+// Three processes share one store, and their clocks differ. They write and read
+// all the time, while a key is rotated, rekeyed and retired.
 func TestARotationDropsNothingWhateverTheClocksSay(t *testing.T) {
 	inBubble(t, func(t *testing.T, tb *table) {
 		first := tb.start(t)
@@ -278,12 +278,13 @@ func TestARotationDropsNothingWhateverTheClocksSay(t *testing.T) {
 			session, err := encsession.New(store, p, encsession.WithTTL(encsession.NoExpiry), encsession.WithStrictReads(),
 				encsession.WithObserver(func(_ context.Context, e encsession.Event) { drops += len(e.Drops) }))
 			require.NoError(t, err)
-			time.Sleep(time.Duration(i) * 17 * time.Second) // they ask at different times
+			time.Sleep(time.Duration(i) * 17 * time.Second) // so that they ask at different times
 			p.current(t, "acme")
 			processes, sessions = append(processes, p), append(sessions, session)
 		}
-		// SQLite's clock is that of the process. A server's is one for all, which
-		// a failover may set by up to a minute: this is worse than both.
+		// On SQLite, each process has its own clock. A server has one clock for
+		// all processes, and a failover may set it by up to a minute. This test
+		// is worse than either.
 		processes[1].skew, processes[2].skew = 50*time.Second, -5*time.Second
 		written := 0
 		work := func(d time.Duration) {
@@ -322,8 +323,8 @@ func TestARotationDropsNothingWhateverTheClocksSay(t *testing.T) {
 	})
 }
 
-// A process that has lost its database does not learn of the new key, and must
-// stop before others seal under it.
+// A process that has lost its database does not learn of the new key. It must
+// stop before others seal under that key.
 func TestAProcessThatCannotAskStopsBeforeTheNewKeyIsUsed(t *testing.T) {
 	inBubble(t, func(t *testing.T, tb *table) {
 		p, other := tb.start(t), tb.start(t)
@@ -346,7 +347,8 @@ func TestAProcessThatCannotAskStopsBeforeTheNewKeyIsUsed(t *testing.T) {
 	})
 }
 
-// A Rotate that is held up for an hour between its INSERT and its COMMIT.
+// A Rotate is held up for an hour between its INSERT and its COMMIT. Its key
+// must not be in use too early.
 func TestARotateThatIsHeldUpIsNotInUseTooEarly(t *testing.T) {
 	inBubble(t, func(t *testing.T, tb *table) {
 		p, other := tb.start(t), tb.start(t)
@@ -357,7 +359,7 @@ func TestARotateThatIsHeldUpIsNotInUseTooEarly(t *testing.T) {
 				p.skew = -time.Hour
 			case query == "COMMIT":
 				p.skew = 0
-				other.current(t, "acme") // it asks right before, and sees one key
+				other.current(t, "acme") // it asks right before the COMMIT, and sees one key
 			}
 		}
 		info := p.mustRotate(t, "acme", 1)
@@ -390,7 +392,7 @@ func TestARotateThatWasKilledHalfwayIsFinished(t *testing.T) {
 	})
 }
 
-// A secret is not kept for longer than it may be used, even if nobody asks.
+// A key is not kept for longer than it may be used, even if nobody asks again.
 func TestKeysLeaveTheMemory(t *testing.T) {
 	inBubble(t, func(t *testing.T, tb *table) {
 		p := tb.start(t)
@@ -420,11 +422,11 @@ func TestKeysLeaveTheMemory(t *testing.T) {
 	})
 }
 
-// What the wall clock of the process says plays no part with a server.
+// With a server, the wall clock of the process plays no part.
 func TestTheClockOfTheServerDecides(t *testing.T) {
 	for _, b := range backends[1:] {
 		t.Run(b.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { // here, it is the year 2000
+			synctest.Test(t, func(t *testing.T) { // in the bubble it is the year 2000
 				tb := newTable(t, b)
 				p := tb.start(t)
 				first := p.mustCreate(t, "acme")
@@ -453,7 +455,8 @@ func TestKeysFromMemoryAllocateNothing(t *testing.T) {
 	}))
 }
 
-// An altered time cannot do more than a time can say.
+// Somebody with access to the table can set any time. No key is lost, and no
+// call panics.
 func TestTimesThatNobodyCouldStore(t *testing.T) {
 	p := newProcess(t, onSQLite)
 	p.mustCreate(t, "acme")
@@ -467,8 +470,9 @@ func TestTimesThatNobodyCouldStore(t *testing.T) {
 	}
 }
 
-// A retired key costs no request, and one that was made retired by hand while it
-// is current stays current: there is no state that could be flipped.
+// A retired key needs no request. If somebody retires the current key by hand,
+// it stays current. If the clock is set back, the key of that time is current
+// again.
 func TestRetiredKeys(t *testing.T) {
 	p := newProcess(t, onSQLite)
 	first := p.mustCreate(t, "acme")

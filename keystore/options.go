@@ -8,12 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// Option is an option of [New]. If two options set the same thing, the later one
-// counts. The nil Option is an error.
+// Option is an option of [New]. If two options set the same thing, the later
+// one counts. The nil Option is an error.
 type Option func(*Store) error
 
-// DefaultMaxAge is how long a Store uses a key without asking for it again,
-// unless [WithMaxAge] says otherwise.
+// DefaultMaxAge is the longest time for which a Store uses a key without asking
+// for it again, unless [WithMaxAge] sets another.
 const DefaultMaxAge = 5 * time.Minute
 
 const (
@@ -21,14 +21,16 @@ const (
 	maxMaxAge = 24 * time.Hour
 )
 
-// WithMaxAge sets how long this Store uses a key without asking database and KMS
-// for it again: from 1 second to 24 hours. The default is DefaultMaxAge, or the
-// bound that the database holds if that is shorter.
+// WithMaxAge sets how long this Store uses a key before it asks the database
+// and the KMS again: from 1 second to 24 hours. Without this option, it is the
+// shorter of [DefaultMaxAge] and the bound that the database holds.
 //
-// CreateTables stores the first Store's value as the bound for all. Every method
-// refuses to work if WithMaxAge exceeds the bound: Rotate and Destroy count on
-// it. A long one costs time after Rotate and Destroy, a short one costs requests
-// to the KMS.
+// CreateTables of the first Store stores this value as the bound for all
+// Stores, since Rotate and Destroy rely on it. If the value of a Store exceeds
+// the bound, its methods return an error, except Tenants, Ledger and Rewrap.
+//
+// A long bound means a long wait after Rotate and Destroy. A short one means
+// more requests to the KMS.
 func WithMaxAge(d time.Duration) Option {
 	return func(s *Store) error {
 		if d < minMaxAge || d > maxMaxAge {
@@ -39,9 +41,10 @@ func WithMaxAge(d time.Duration) Option {
 	}
 }
 
-// WithTenant sets the func that names the tenant of a session. Without it, each
-// session is a tenant of its own, named by its ID. The func must be safe for
-// concurrent use, quick, and give the same tenant for a session for ever.
+// WithTenant sets the func that returns the tenant of a session. Without it,
+// each session is a tenant of its own, named by the session ID. The func must
+// be quick and safe for concurrent use. It must always return the same tenant
+// for a session.
 func WithTenant(tenant func(sessionID string) string) Option {
 	return func(s *Store) error {
 		if tenant == nil {
@@ -52,16 +55,16 @@ func WithTenant(tenant func(sessionID string) string) Option {
 	}
 }
 
-// WithAutoCreate makes Keys create a key for a tenant that has none. Without it
-// such a tenant is an [ErrUnknownTenant]. With it, a lost table or a mistyped
-// tenant gets new keys without a word, under which nothing old can be read.
+// WithAutoCreate makes Keys create a key for a tenant that has none. Without
+// it, such a tenant is an [ErrUnknownTenant]. With it, a lost table or a
+// mistyped tenant silently gets new keys, which can read nothing old.
 func WithAutoCreate() Option {
 	return func(s *Store) error { s.autoCreate = true; return nil }
 }
 
-// WithOlderWrappers gives the wrappers, by name, of keys that were wrapped before
-// the current wrapper came. [Store.Rewrap] moves such keys to the current one.
-// Several of these options add up.
+// WithOlderWrappers gives earlier wrappers, by name. The Store uses them to
+// open keys that they have wrapped. [Store.Rewrap] wraps such keys again with
+// the current wrapper. Several of these options add up.
 func WithOlderWrappers(older map[string]Wrapper) Option {
 	return func(s *Store) error {
 		for name, wrapper := range older {
@@ -77,11 +80,11 @@ func WithOlderWrappers(older map[string]Wrapper) Option {
 	}
 }
 
-// WithTables names the tables, which otherwise are encsession_keys and
-// encsession_key_settings. The names must differ by more than case. Each must be
-// an identifier: at most 63 letters, digits and underscores of ASCII, not
-// starting with a digit. The tables are found as the connection finds tables
-// without a schema: in PostgreSQL, by its search_path.
+// WithTables sets the names of the two tables. The defaults are encsession_keys
+// and encsession_key_settings. The names must differ by more than case. Each
+// must be an identifier: at most 63 letters, digits and underscores of ASCII,
+// not starting with a digit. The connection must find the tables without a
+// schema: in PostgreSQL, by its search_path.
 func WithTables(keys, settings string) Option {
 	return func(s *Store) error {
 		for _, name := range []string{keys, settings} {
@@ -97,7 +100,7 @@ func WithTables(keys, settings string) Option {
 	}
 }
 
-// maxIdentifier is the length that PostgreSQL cuts longer identifiers to.
+// maxIdentifier is the length to which PostgreSQL cuts longer identifiers.
 const maxIdentifier = 63
 
 func isIdentifier(name string) bool {
@@ -110,12 +113,12 @@ func isIdentifier(name string) bool {
 	return name != "" && len(name) <= maxIdentifier
 }
 
-// maxName is what a column of MySQL holds. Without strict mode, it would cut
-// longer names.
+// maxName is the size of a column for names in MySQL, in bytes. Without strict
+// mode, MySQL would cut longer names.
 const maxName = 255
 
-// checkName refuses a tenant or the name of a wrapper that some database could
-// not store as it is.
+// checkName refuses the name of a tenant or of a wrapper if some database could
+// not store it as it is.
 func checkName(name string) error {
 	switch {
 	case name == "":

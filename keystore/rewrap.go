@@ -6,20 +6,24 @@ import (
 	"fmt"
 )
 
-// maxFailures is after how many keys that fail Rewrap gives up: a service that
-// is down should not be asked ten thousand times.
+// maxFailures is the number of failing keys at which Rewrap gives up. A service
+// that is down should not be asked ten thousand times.
 const maxFailures = 10
 
-// Rewrap wraps every key again that is not wrapped by the current wrapper, and
-// tells how many. It needs the others in WithOlderWrappers, and so does every
-// process until it has ended: first deploy the new wrapper everywhere, with the
-// old one as an older one, then call Rewrap.
+// Rewrap wraps every key again that another wrapper than the current one has
+// wrapped. It returns the number of these keys. It opens them with the wrappers
+// of [WithOlderWrappers].
 //
-// It asks for each key three times: to open it, to wrap it, and to open what it
-// has wrapped. It goes on past up to ten keys that fail, and returns their
-// errors joined. Run it again for the rest; it changes only what is left.
+// Until Rewrap has ended, every process needs both wrappers. So first give both
+// to every process, the new one in WithOlderWrappers. Then make the new one the
+// current one and the old one an older one. Then call Rewrap.
 //
-// The services that rotate a wrapping key under one name, such as Vault, wrap
+// Rewrap makes three requests for each key: to open it, to wrap it, and to open
+// the result. If a key fails, Rewrap goes on to the next, and gives up at the
+// tenth. It returns their errors joined. Run it again for the rest: it changes
+// only the keys that are left.
+//
+// Some services, such as Vault, rotate a wrapping key under one name, and wrap
 // with the newest version. To leave an old version behind, give the same
 // Wrapper a new name.
 func (s *Store) Rewrap(ctx context.Context) (rewrapped int, err error) {
@@ -52,8 +56,9 @@ func (s *Store) allRowsToRewrap(ctx context.Context) func(func(listedRow, error)
 	}
 }
 
-// rewrap verifies a row before it replaces it, and replaces it only if it still
-// holds what was verified: a Destroy meanwhile must stay.
+// rewrap opens a row to verify it, and wraps its secret again. It replaces the
+// row only if the row still holds the verified bytes, so that a Destroy
+// meanwhile stays.
 func (s *Store) rewrap(ctx context.Context, r listedRow) (changed bool, err error) {
 	secret, err := s.unwrap(ctx, r.tenant, r.row)
 	if err != nil {

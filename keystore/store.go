@@ -14,9 +14,10 @@ import (
 
 var _ encsession.KeySource = (*Store)(nil)
 
-// Store keeps the keys of tenants in a table, wrapped. [New] makes one; the zero
-// Store returns errors. It is a [encsession.KeySource]. It is safe for concurrent
-// use, and Stores of many processes may share a table.
+// Store keeps the wrapped keys of tenants in a table. [New] makes one; the
+// methods of the zero Store return errors. It implements
+// [encsession.KeySource]. It is safe for concurrent use, and Stores of many
+// processes may share a table.
 type Store struct {
 	db      *sql.DB
 	dialect Dialect
@@ -30,21 +31,22 @@ type Store struct {
 	names                    *strings.Replacer
 
 	mu      sync.RWMutex
-	tenants map[string]*tenantKeys // those that have been seen; never removed
+	tenants map[string]*tenantKeys // a tenant that has had keys is never removed
 	sweeper *time.Timer            // nil if no key is cached
 
 	// For tests.
-	skew      time.Duration      // what to add to the database's clock
+	skew      time.Duration      // added to the database's clock
 	statement func(query string) // called before each statement; may be nil
 }
 
-// New returns a Store on a database that the caller has opened with a driver of
-// its choice, and closes. The wrapper wraps new keys. New does not use the
-// database: call [Store.CreateTables] next, which also checks the options
-// against what the database holds.
+// New returns a Store that uses a database. The caller opens it, with any
+// driver, and closes it. The wrapper wraps new keys. New sends no statement:
+// call [Store.CreateTables] next, which also checks the options against the
+// bound that the database holds.
 //
-// It refuses a nil db, a Dialect that is none of the constants, a wrapper that
-// is nil or has no name, and a nil or invalid option.
+// It returns an error for a nil db, a Dialect that is none of the constants,
+// and a nil or invalid option. It also refuses a wrapper that is nil or has no
+// valid name.
 func New(db *sql.DB, dialect Dialect, wrapper NamedWrapper, opts ...Option) (*Store, error) {
 	s, err := newStore(db, dialect, wrapper, opts)
 	return s, wrapError("New", "", err)
@@ -82,7 +84,8 @@ func newStore(db *sql.DB, dialect Dialect, wrapper NamedWrapper, opts []Option) 
 	return s, nil
 }
 
-// newNames fills names and what depends on the dialect into statements.
+// newNames returns the replacer that puts names, and the parts that depend on
+// the dialect, into statements.
 func (s *Store) newNames(keysTable string) *strings.Replacer {
 	return strings.NewReplacer(
 		"{keys}", s.dialect.quote(keysTable),
@@ -94,7 +97,9 @@ func (s *Store) newNames(keysTable string) *strings.Replacer {
 	)
 }
 
-// check refuses a call before it does anything.
+// check returns an error if a call cannot succeed: New has not made the Store,
+// some database could not store the name of the tenant, or the context has
+// ended.
 func (s *Store) check(ctx context.Context, tenant string) error {
 	if s == nil || s.db == nil {
 		return errors.New("this Store was not made by New")

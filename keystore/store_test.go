@@ -72,7 +72,7 @@ func TestZeroStoreReturnsErrors(t *testing.T) {
 	}
 }
 
-// badTenants cannot be stored by every database as they are.
+// badTenants are names that some database could not store as they are.
 var badTenants = map[string]string{
 	"": "empty", strings.Repeat("é", 128): "256 bytes", "a\xff": "not UTF-8", "a\x00": "U+0000",
 }
@@ -92,7 +92,7 @@ func TestTenantsThatCannotBeStoredAreRefused(t *testing.T) {
 	require.Empty(t, p.list(t), "wrong input changes nothing")
 }
 
-// Whatever is printed in the course of debugging, no key and no plaintext shows.
+// Printing the keys with any verb does not show a key.
 func TestNothingShowsAKey(t *testing.T) {
 	p := newProcess(t, onSQLite)
 	p.mustCreate(t, "acme")

@@ -12,15 +12,16 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// maxAgeSetting is the row of the settings that holds the bound: how long, in
-// microseconds, any process may use a key without asking for it again.
+// maxAgeSetting is the name of the setting that holds the bound: how long any
+// process may use a key without asking for it again, in microseconds.
 const maxAgeSetting = "max_age"
 
-// errBound is for a Store that could use keys for longer than others count on.
+// errBound is for a bound that is missing or out of range, and for a Store that
+// could use keys for longer than the bound.
 var errBound = errors.New("the bound on the age of keys does not fit")
 
-// row is a row of the table. Times are microseconds since 1970 by the database's
-// clock, and 0 if they are NULL.
+// row is a row of the table. Times are microseconds since 1970 by the
+// database's clock. They are 0 for NULL.
 type row struct {
 	number                              int64
 	wrapped                             []byte
@@ -28,20 +29,21 @@ type row struct {
 	created, active, retired, destroyed int64
 }
 
-// view is what one statement has seen of a tenant.
+// view is the state of a tenant, as one statement has read it.
 type view struct {
 	now   int64         // by the database's clock
-	bound time.Duration // that of the settings
-	rows  []row         // by number, rising
+	bound time.Duration // as the settings hold it
+	rows  []row         // in rising order of number
 }
 
-// newest returns the row with the highest number. There is one.
+// newest returns the row with the highest number. The view must have a row.
 func (v view) newest() row { return v.rows[len(v.rows)-1] }
 
-// current returns the index of the current key: the newest that is active. The
-// first key needs no time, since nobody had another before. A current key that
-// has a retired_at is current all the same: Retire never sets it, so it was set
-// by hand, or the database's clock was set back.
+// current returns the index of the current key: the newest one that is active.
+// The first key counts as active at any time, since no key came before it.
+//
+// A retired key can be current. Retire never causes this: somebody has set
+// retired_at by hand, or the database's clock was set back.
 func (v view) current() int {
 	for i := len(v.rows) - 1; i > 0; i-- {
 		if active := v.rows[i].active; active != 0 && active <= v.now {
@@ -51,8 +53,8 @@ func (v view) current() int {
 	return 0
 }
 
-// judge refuses rows that give no keys. One destroyed row makes the tenant
-// destroyed, for good: there is no state that could be flipped back.
+// judge returns an error if the rows give no keys. As long as one row is
+// destroyed, the tenant is destroyed, whatever the other rows hold.
 func (v view) judge() error {
 	if len(v.rows) == 0 {
 		return ErrUnknownTenant
@@ -74,7 +76,7 @@ func (v view) judge() error {
 }
 
 // conn is a connection that is ready for use. Every statement goes through exec
-// or query.
+// or query, which call fill.
 type conn struct {
 	*sql.Conn
 	store *Store
@@ -88,9 +90,10 @@ func (c conn) query(ctx context.Context, query string, args ...any) (*sql.Rows, 
 	return c.QueryContext(ctx, c.store.fill(query), args...)
 }
 
-// fill makes a statement of a text in which what depends on database or Store
-// stands in braces, and every parameter is a question mark. It does so right
-// before the statement is executed, since it may hold the time.
+// fill replaces the parts of a statement that depend on the database or the
+// Store. They stand in braces, such as {keys}. Every parameter is a question
+// mark. The result may hold the time, so the statement must be executed at
+// once.
 func (s *Store) fill(query string) string {
 	if s.statement != nil {
 		s.statement(query)
@@ -114,13 +117,14 @@ func (s *Store) onConn(ctx context.Context, f func(conn) error) error {
 	return f(conn{c, s})
 }
 
-// busyTimeout is how many milliseconds SQLite waits for another client's lock,
-// at least.
+// busyTimeout is the least number of milliseconds for which SQLite waits for
+// another client's lock.
 const busyTimeout = 5000
 
-// prepareSQLite sets what belongs to a connection, each time, since nobody sees
-// whether the pool has just opened it. With secure_delete, SQLite overwrites
-// what a Destroy or Rewrap leaves behind in the file.
+// prepareSQLite applies the settings of a connection. It does so each time,
+// since nobody can see whether the pool has just opened the connection. With
+// secure_delete, SQLite overwrites the bytes that Destroy and Rewrap leave
+// behind in the file.
 func prepareSQLite(ctx context.Context, c *sql.Conn) error {
 	var timeout int
 	if err := c.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
@@ -135,15 +139,16 @@ func prepareSQLite(ctx context.Context, c *sql.Conn) error {
 	return err
 }
 
-// How long the end of a transaction may take, which is not the caller's to
-// cancel.
+// endTimeout is how long the COMMIT or ROLLBACK of a transaction may take. The
+// caller cannot cancel it.
 const endTimeout = 10 * time.Second
 
-// inTransaction calls f in a transaction. It commits if f returns nil, and rolls
-// back otherwise. It does not use sql.Tx, which on SQLite begins transactions
-// that fail instead of waiting, and whose commit ends with the caller's context.
+// inTransaction calls f in a transaction. It commits if f returns nil, and
+// rolls back otherwise. It does not use sql.Tx, which on SQLite begins
+// transactions that fail instead of waiting, and whose commit ends with the
+// caller's context.
 //
-// No transaction waits for a KMS: one that is slow would hold up everybody.
+// No transaction may wait for a KMS: a slow one would hold up everybody.
 func (s *Store) inTransaction(ctx context.Context, f func(conn) error) error {
 	return s.onConn(ctx, func(c conn) error {
 		done := false
@@ -168,8 +173,8 @@ func (s *Store) inTransaction(ctx context.Context, f func(conn) error) error {
 	})
 }
 
-// rollBack leaves the connection without a transaction, or else makes sure that
-// nobody uses it again.
+// rollBack ends the transaction. If it cannot, it makes sure that nobody uses
+// the connection again.
 func (c conn) rollBack(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
@@ -178,8 +183,9 @@ func (c conn) rollBack(ctx context.Context) {
 	}
 }
 
-// lock makes others that create, rotate, retire or destroy wait until the
-// transaction ends. They all lock the tenant's first row before they look.
+// lock makes other calls that rotate, retire or destroy the tenant wait until
+// this transaction ends. They all lock the tenant's first row before they read.
+// Create does not call lock, since it inserts that row in one statement.
 func (c conn) lock(ctx context.Context, tenant string) error {
 	rows, err := c.query(ctx, "SELECT number FROM {keys} WHERE tenant = ? ORDER BY number LIMIT 1{for update}", tenant)
 	if err != nil {
@@ -191,10 +197,11 @@ func (c conn) lock(ctx context.Context, tenant string) error {
 	return rows.Err()
 }
 
-// rowColumns are the columns of a row, as scanRow takes them.
+// rowColumns are the columns of a row, in the order of nullRow.into.
 const rowColumns = "k.number, k.wrapped, k.wrapper, k.fingerprint, k.created_at, k.active_at, k.retired_at, k.destroyed_at"
 
-// nullRow is where a row is scanned, which may be missing.
+// nullRow receives a row of a query. All of it is NULL if the tenant has no
+// row.
 type nullRow struct {
 	number, created, active, retired, destroyed sql.NullInt64
 	wrapper, fingerprint                        sql.NullString
@@ -210,8 +217,9 @@ func (n *nullRow) row() row {
 		n.created.Int64, n.active.Int64, n.retired.Int64, n.destroyed.Int64}
 }
 
-// read returns what there is of a tenant, in one statement. It refuses to go on
-// if this Store could use keys for longer than the bound allows.
+// read reads the bound and all rows of a tenant, in one statement. It returns
+// an error if the bound is missing or out of range, and if this Store could use
+// keys for longer. It refuses a connection that would not see changes.
 func (c conn) read(ctx context.Context, tenant string) (view, error) {
 	rows, err := c.query(ctx, "SELECT {now}, {sees changes}, s.value, "+rowColumns+
 		" FROM {settings} s LEFT JOIN {keys} k ON k.tenant = ? WHERE s.name = '"+maxAgeSetting+"' ORDER BY k.number", tenant)
@@ -222,7 +230,7 @@ func (c conn) read(ctx context.Context, tenant string) (view, error) {
 	var v view
 	var bound, seesChanges int64
 	for first := true; rows.Next(); first = false {
-		var now int64 // the first row's is the earliest
+		var now int64 // that of the first row is the earliest
 		var n nullRow
 		if err := rows.Scan(append([]any{&now, &seesChanges, &bound}, n.into()...)...); err != nil {
 			return view{}, err
@@ -261,13 +269,13 @@ func (s *Store) read(ctx context.Context, tenant string) (v view, err error) {
 }
 
 // CreateTables creates the two tables if they are missing, and stores the bound
-// on the age of keys: WithMaxAge, or DefaultMaxAge. It leaves tables and bound
-// as they are if they are there, and then needs no right to create any. It
-// returns an error if this Store's WithMaxAge exceeds the bound.
+// on the age of keys: WithMaxAge, or DefaultMaxAge. If tables and bound exist,
+// it leaves them as they are, and needs no right to create tables. It returns
+// an error if this Store's WithMaxAge exceeds the bound.
 //
-// To raise the bound, update the row max_age of the settings, in microseconds.
-// To lower it, first give every process the lower WithMaxAge, wait for as long
-// as the old bound, then update the row.
+// To raise the bound, update the row max_age of the settings table, in
+// microseconds. To lower it, first give every process the lower WithMaxAge.
+// Then wait for as long as the old bound, and update the row.
 func (s *Store) CreateTables(ctx context.Context) error {
 	const anyTenant = "-"
 	err := s.check(ctx, anyTenant)
@@ -307,7 +315,7 @@ func (s *Store) createTables(ctx context.Context) error {
 	})
 }
 
-// toTime returns a time of the database, and the zero Time for NULL.
+// toTime converts a time of the database. NULL gives the zero Time.
 func toTime(microseconds int64) time.Time {
 	if microseconds == 0 {
 		return time.Time{}

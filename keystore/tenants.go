@@ -14,21 +14,25 @@ import (
 // TenantInfo describes a tenant.
 type TenantInfo struct {
 	Tenant      string
-	Current     int64     // the number of the current key, or 0 if there is none
-	DestroyedAt time.Time // zero if it was not destroyed
-	Erased      bool      // whether no process can use its keys any more: it was destroyed, and the bound has passed since
-	Keys        []KeyInfo // by number, rising
+	Current     int64     // the number of the current key, 0 for a destroyed tenant
+	DestroyedAt time.Time // zero if the tenant was not destroyed
+
+	// Erased reports whether no process can use the keys any more. The tenant
+	// was destroyed, and since then the bound and 60 seconds have passed.
+	Erased bool
+
+	Keys []KeyInfo // in rising order of number
 }
 
-// pageSize is how many rows are read at a time.
+// pageSize is the number of rows that are read at a time.
 const pageSize = 1000
 
-// Tenants lists all tenants with their keys, destroyed ones too, by name in the
-// order of bytes. It needs no wrapper. A tenant that is created meanwhile may be
-// seen or not. An error ends the listing.
+// Tenants lists all tenants with their keys, destroyed ones too, in the
+// bytewise order of their names. It does not call a wrapper. It may or may not
+// list a tenant that is created meanwhile. An error ends the listing.
 //
-// The sessions of a tenant that is Erased may be deleted: no process can add to
-// them any more. fleet.ClearDestroyed deletes them.
+// The sessions of a tenant that is Erased may be deleted, since no process can
+// add to them any more. fleet.ClearDestroyed deletes them.
 func (s *Store) Tenants(ctx context.Context) iter.Seq2[TenantInfo, error] {
 	return func(yield func(TenantInfo, error) bool) {
 		var t tenantRows
@@ -81,8 +85,8 @@ type listedRow struct {
 	row
 }
 
-// allRows lists the rows for which a condition holds, by tenant and number. No
-// connection is held while a row is given.
+// allRows lists the rows that meet a condition, by tenant and number. It holds
+// no connection while yield runs.
 func (s *Store) allRows(ctx context.Context, condition string, args ...any) iter.Seq2[listedRow, error] {
 	return func(yield func(listedRow, error) bool) {
 		last := listedRow{}
@@ -104,7 +108,7 @@ func (s *Store) allRows(ctx context.Context, condition string, args ...any) iter
 	}
 }
 
-// page returns rows that come after one.
+// page returns the rows that follow a given one.
 func (s *Store) page(ctx context.Context, after listedRow, condition string, args []any) (page []listedRow, err error) {
 	if err := s.check(ctx, "-"); err != nil {
 		return nil, err
@@ -135,16 +139,17 @@ func (s *Store) page(ctx context.Context, after listedRow, condition string, arg
 	return page, err
 }
 
-// Erasure is a destroyed tenant in a ledger.
+// Erasure is an entry of a ledger: a destroyed tenant.
 type Erasure struct {
 	Tenant      string    `json:"tenant"`
 	DestroyedAt time.Time `json:"destroyed_at"`
 }
 
-// Ledger lists the destroyed tenants. Keep it outside of the database and of its
-// backups: a table that is restored from a backup brings destroyed tenants back,
-// and [Store.Reapply] erases them again. Erasure can be stored as JSON. If names
-// of tenants say who they are, then so does the ledger.
+// Ledger lists the destroyed tenants. Keep the list outside of the database and
+// of its backups. A table that is restored from a backup brings destroyed
+// tenants back, and [Store.Reapply] erases them again. Erasure can be stored as
+// JSON. The ledger holds the names of tenants: if they identify somebody, so
+// does the ledger.
 func (s *Store) Ledger(ctx context.Context) ([]Erasure, error) {
 	var ledger []Erasure
 	for tenant, err := range s.Tenants(ctx) {
@@ -158,12 +163,13 @@ func (s *Store) Ledger(ctx context.Context) ([]Erasure, error) {
 	return ledger, nil
 }
 
-// Reapply destroys every tenant of a ledger that is not destroyed, such as after
-// the table was restored from a backup, and tells how many. Call it before any
-// service works on the restored table. DestroyedAt is the time of Reapply then.
-// After an error, call it again.
+// Reapply destroys every tenant of a ledger that is not destroyed, and returns
+// their number. Call it after the table was restored from a backup, before any
+// service works on it. The DestroyedAt of these tenants is then the time of
+// Reapply. If the ledger holds an invalid name, nothing changes. After any
+// other error, call it again.
 func (s *Store) Reapply(ctx context.Context, ledger []Erasure) (destroyed int, err error) {
-	for i, erasure := range ledger { // wrong input changes nothing
+	for i, erasure := range ledger { // an invalid ledger changes nothing
 		if err := s.check(ctx, erasure.Tenant); err != nil {
 			return 0, fmt.Errorf("keystore: Reapply: entry %d: %w", i, err)
 		}
@@ -182,7 +188,8 @@ func (s *Store) Reapply(ctx context.Context, ledger []Erasure) (destroyed int, e
 	return destroyed, nil
 }
 
-// erased reports whether a tenant is destroyed and no row has any material left.
+// erased reports whether a tenant is destroyed and none of its rows holds a
+// wrapped key.
 func (v view) erased() bool {
 	for _, r := range v.rows {
 		if len(r.wrapped) > 0 {

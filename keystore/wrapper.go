@@ -12,25 +12,28 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// Wrapper encrypts and decrypts keys, mostly by asking a key management service
-// (KMS). *secrets.Keeper of gocloud.dev is one. It must be safe for concurrent
-// use and should end with the context.
+// Wrapper encrypts and decrypts keys, usually by asking a key management
+// service (KMS). *secrets.Keeper of gocloud.dev implements it. A Wrapper must
+// be safe for concurrent use, and its methods should return when the context
+// ends.
 //
-// Its encryption must be authenticated: whoever cannot call Encrypt must not be
-// able to make what Decrypt accepts. Encryption to a public key, such as
-// RSA-OAEP, is not. Everybody has that key, so whoever can write to the table
-// could plant keys of their own. A Store refuses what looks like RSA, by its
-// length; it cannot see others.
+// Its encryption must be authenticated: nobody who cannot call Encrypt may be
+// able to make bytes that Decrypt accepts. Encryption to a public key, such as
+// RSA-OAEP, is not authenticated. Everybody has the public key, so everybody
+// who can write to the table could plant keys. A Store recognises RSA by the
+// length of its output, and refuses it. It cannot recognise other schemes with
+// a public key.
 //
-// A Wrapper must not keep or change what it is given.
+// A Wrapper must not keep or change the slices that it is given.
 type Wrapper interface {
 	Encrypt(ctx context.Context, plaintext []byte) (ciphertext []byte, err error)
 	Decrypt(ctx context.Context, ciphertext []byte) (plaintext []byte, err error)
 }
 
 // NamedWrapper is a [Wrapper] with the name under which the table refers to it.
-// The name is stored with every key that it wraps, so it must never be given to
-// another wrapping key: kms-2026 is a good name, and current is not.
+// The table stores the name with every key that the wrapper has wrapped. So the
+// name must never be given to another wrapping key: kms-2026 is a good name,
+// and current is not.
 type NamedWrapper struct {
 	Name string
 	Wrapper
@@ -40,13 +43,14 @@ const (
 	secretSize = 32
 	boundSize  = 1 + sha256.Size + secretSize
 
-	// maxWrapped is far more than any service makes of 65 bytes, and fits a
-	// BLOB of MySQL, which without strict mode would cut longer ones.
+	// maxWrapped is far more than any service returns for 65 bytes. It fits a
+	// BLOB of MySQL, which would cut longer values without strict mode.
 	maxWrapped = 16 << 10
 )
 
-// bind returns what is wrapped: the secret, behind a hash that binds it to its
-// row, so that a row that was copied or renumbered does not open.
+// bind returns the bytes that are wrapped: a 1, a hash, and the secret. The
+// hash binds the secret to its row. A row that was copied or renumbered does
+// not open.
 func bind(tenant string, number int64, secret []byte) []byte {
 	h := sha256.New()
 	h.Write([]byte("encsession/keystore/v1\x00"))
@@ -55,8 +59,8 @@ func bind(tenant string, number int64, secret []byte) []byte {
 	return append(h.Sum([]byte{1}), secret...)
 }
 
-// wrap wraps a secret under the current wrapper. It makes sure that the wrapper
-// opens what it returns, since a key that does not open is lost.
+// wrap wraps a secret with the current wrapper. It then makes sure that the
+// wrapper opens the result, since a key that does not open is lost.
 func (s *Store) wrap(ctx context.Context, tenant string, number int64, secret []byte) ([]byte, error) {
 	text := bind(tenant, number, secret)
 	defer clear(text)
@@ -99,10 +103,10 @@ func (s *Store) encrypt(ctx context.Context, text []byte) ([]byte, error) {
 	return wrapped, nil
 }
 
-// isModulus reports whether RSA would make a ciphertext of that length.
+// isModulus reports whether n bytes is the length of an RSA ciphertext.
 func isModulus(n int) bool { return n == 128 || n == 256 || n == 384 || n == 512 }
 
-// unwrap returns the secret of a row. The caller clears it.
+// unwrap opens a row and returns its secret. The caller clears it.
 func (s *Store) unwrap(ctx context.Context, tenant string, r row) ([]byte, error) {
 	wrapper := s.wrapper(r.wrapper)
 	if wrapper == nil {
@@ -145,5 +149,5 @@ func altered(number int64, why string) error {
 	return fmt.Errorf("key %d: %w: %s", number, ErrAltered, why)
 }
 
-// errNoWrapper is for a nil Wrapper, in whatever place.
+// errNoWrapper is for a nil Wrapper, in New and in WithOlderWrappers.
 var errNoWrapper = errors.New("its Wrapper is nil")

@@ -15,7 +15,7 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// This is the format of every table that exists: it must never change.
+// Every table that exists holds this format, so it must never change.
 func TestWhatIsWrappedIsFrozen(t *testing.T) {
 	secret := make([]byte, 32)
 	for i := range secret {
@@ -59,7 +59,7 @@ func TestWrappersThatDoNotProtectAreRefused(t *testing.T) {
 // rsaWrapper encrypts to a public key.
 type rsaWrapper struct{ private *rsa.PrivateKey }
 
-// A symmetric service may happen to make as many bytes as RSA.
+// The output of a symmetric service may happen to be as long as that of RSA.
 func TestALengthOfRSAAloneIsNotRefused(t *testing.T) {
 	p := newProcess(t, onSQLite)
 	inner := newKMS("kms-1")
@@ -80,7 +80,7 @@ func TestRowsThatWereTamperedWithDoNotOpen(t *testing.T) {
 		p := tb.start(t)
 		p.mustCreate(t, "rich")
 		p.mustRotate(t, "rich", 1)
-		// Each of these is what somebody with access to the table alone can do.
+		// Somebody with access to the table alone can do each of these things.
 		// {t} is the tenant.
 		for name, test := range map[string]struct {
 			statements string
@@ -119,7 +119,8 @@ func TestRowsThatWereTamperedWithDoNotOpen(t *testing.T) {
 					require.ErrorIs(t, err, ErrAltered)
 				}
 
-				// A process that knew the keys uses them until it sees the change.
+				// A process that had the keys uses them until it sees the
+				// change.
 				require.Equal(t, before.Current.Fingerprint(), p.current(t, name))
 				p.forget(name)
 				_, err = p.Keys(t.Context(), name)
@@ -130,7 +131,8 @@ func TestRowsThatWereTamperedWithDoNotOpen(t *testing.T) {
 	})
 }
 
-// The newest row leaves no gap when it is gone, but this process has seen it.
+// A deleted newest row leaves no gap in the table. But a process that has seen
+// it notices.
 func TestALostNewestRowIsNoticedByWhoHasSeenIt(t *testing.T) {
 	p := newProcess(t, onSQLite)
 	p.mustCreate(t, "acme")

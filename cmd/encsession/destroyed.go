@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// noWrapper is the wrapper of a keystore that is only asked which tenants are
-// destroyed. So no key service is needed, whichever one has wrapped the keys.
+// noWrapper is the wrapper of a keystore that only lists its destroyed tenants.
+// So the command needs no key service, whichever one has wrapped the keys.
 type noWrapper struct{}
 
 var errNoWrapper = errors.New("this command opens no key")
@@ -21,8 +21,8 @@ var errNoWrapper = errors.New("this command opens no key")
 func (noWrapper) Encrypt(context.Context, []byte) ([]byte, error) { return nil, errNoWrapper }
 func (noWrapper) Decrypt(context.Context, []byte) ([]byte, error) { return nil, errNoWrapper }
 
-// keystoreDatabases are the databases that can hold a keystore, by the scheme of
-// their URL.
+// keystoreDatabases are the databases that can hold a keystore, by the scheme
+// of their URL.
 var keystoreDatabases = map[string]struct {
 	open    sqlOpener
 	dialect keystore.Dialect
@@ -33,8 +33,8 @@ var keystoreDatabases = map[string]struct {
 	"mysql":      {openMySQL, keystore.MySQL},
 }
 
-// erasedTenants returns the tenants whose keys were destroyed. It counts those
-// among them whose keys a process may still have in memory, and leaves them out.
+// erasedTenants returns the destroyed tenants whose keys no process can have in
+// memory any more. recent is the number of the other destroyed tenants.
 func (a *app) erasedTenants(ctx context.Context) (erased map[string]bool, recent int, err error) {
 	given := place{flag: "--keystore", variable: keystoreVariable, text: a.flags.keystore, set: a.flags.keystoreSet}
 	scheme, rest, from, err := a.placeURL(given)

@@ -1,6 +1,9 @@
 // Tenants keeps the conversations of two customers on SQLite, each under a key
-// of its own. It changes the key of one, erases the other, and shows what each
-// process sees then, and what a copy that somebody made before still gives away.
+// of its own. It changes the key of one customer, and then erases that
+// customer. After each step it shows the sessions that each process can read.
+// At the end it shows the sessions that an old copy of the databases still
+// gives away.
+//
 // The files are in a new temporary folder, which stays.
 package main
 
@@ -41,11 +44,12 @@ func run(w io.Writer, folder string) (err error) {
 	return nil
 }
 
-// tenants are two customers, acme and globex, and two processes that serve them.
+// tenants are two customers, acme and globex, and two processes that serve
+// them.
 type tenants struct {
 	w        io.Writer
 	folder   string
-	old, new wrappingKey // in life, these are in a KMS
+	old, new wrappingKey // in production, these are in a KMS
 	a, b     *process
 	copied   string   // the folder of the copy
 	fromCopy *process // somebody who has the copy
@@ -112,9 +116,9 @@ func (t *tenants) rotate(ctx context.Context) error {
 	return nil
 }
 
-// pass lets five minutes pass, for the table and the processes: it sets the
-// times in the table back, and starts the processes afresh. Only an example that
-// has no time to wait may do that.
+// pass lets five minutes pass, for the table and the processes. It sets the
+// times in the table back, and starts the processes afresh. Only an example
+// that has no time to wait may do that.
 func (t *tenants) pass(ctx context.Context) (err error) {
 	const update = "UPDATE encsession_keys SET created_at = created_at - ?, active_at = active_at - ?"
 	d := (5 * time.Minute).Microseconds()
@@ -202,8 +206,8 @@ func (t *tenants) loseWrappingKey(ctx context.Context) (err error) {
 	if t.new, err = newWrappingKey("kms-2027"); err != nil {
 		return err
 	}
-	// In life, every process gets both wrapping keys before Rewrap, and loses the
-	// old one after it.
+	// In production, every process gets both wrapping keys before Rewrap, and
+	// loses the old one after it.
 	operator, err := openProcess(ctx, "operator", t.folder, t.new, t.old)
 	if err != nil {
 		return err
@@ -228,7 +232,7 @@ func (t *tenants) loseWrappingKey(ctx context.Context) (err error) {
 	return t.show(ctx, t.b, t.fromCopy)
 }
 
-// show prints what processes see of each session.
+// show prints the number of items that processes read in each session.
 func (t *tenants) show(ctx context.Context, processes ...*process) error {
 	for _, p := range processes {
 		for _, id := range sessionIDs {
@@ -263,7 +267,7 @@ func (t *tenants) close() (err error) {
 	return err
 }
 
-// listing lists the sessions. A store has one of its own.
+// listing lists the sessions. In a real program, the store lists them.
 func listing(yield func(encsession.SessionInfo, error) bool) {
 	for _, id := range sessionIDs {
 		if !yield(encsession.SessionInfo{ID: id}, nil) {

@@ -9,8 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The whole story, in which only fingerprints and the folder are other ones each
-// time.
+// The output is the same each time, except for the fingerprints and the folder.
 func TestStory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

@@ -17,12 +17,12 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// maxAge is how long a process uses a key without asking again. It is short
-// here, since the example waits for it. The default is 5 minutes.
+// maxAge is how long a process uses a key without asking again. The default is
+// 5 minutes. Here it is short, since the example waits for it.
 const maxAge = 2 * time.Second
 
-// wrappingKey is a key of a KMS. This one is in memory; with another driver of
-// gocloud.dev it stays in AWS, Google Cloud or Vault.
+// wrappingKey is a key of a KMS. This one is in memory. With another driver of
+// gocloud.dev, it stays in AWS, Google Cloud or Vault.
 type wrappingKey struct {
 	name string
 	*secrets.Keeper
@@ -36,7 +36,7 @@ func newWrappingKey(name string) (wrappingKey, error) {
 	return wrappingKey{name, localsecrets.NewKeeper(key)}, nil
 }
 
-// process is a process that works on both databases.
+// process is one of the processes that work on both databases.
 type process struct {
 	name               string
 	sessionsDB, keysDB *sql.DB
