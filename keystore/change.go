@@ -281,6 +281,9 @@ func (s *Store) Destroy(ctx context.Context, tenant string) (time.Time, error) {
 }
 
 func (s *Store) destroy(ctx context.Context, tenant string) (from time.Time, err error) {
+	if _, err := s.read(ctx, tenant); err != nil { // such as a bound that does not fit
+		return time.Time{}, err
+	}
 	err = s.inTransaction(ctx, func(c conn) error {
 		// For an unknown tenant, this row is the tombstone. Then the lock is
 		// taken. A Rotate under way has added its row by then, or finds the

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,6 +87,17 @@ func TestLifeOfATenant(t *testing.T) {
 		p.skew += DefaultMaxAge + margin
 		require.True(t, p.list(t)[0].Erased)
 	})
+}
+
+func TestDestroyWithoutABoundChangesNothing(t *testing.T) {
+	p := newProcess(t, onSQLite)
+	p.mustCreate(t, "acme")
+	p.sql(t, "CREATE TABLE saved AS SELECT * FROM {settings}")
+	p.sql(t, "DELETE FROM {settings}")
+	_, err := p.Destroy(t.Context(), "acme")
+	require.ErrorIs(t, err, errBound)
+	p.sql(t, "INSERT INTO {settings} SELECT * FROM saved")
+	p.keyring(t, "acme")
 }
 
 func TestDestroyOfAnUnknownTenantLeavesATombstone(t *testing.T) {
@@ -306,6 +319,42 @@ func TestRewrapMovesKeysToTheCurrentWrapper(t *testing.T) {
 		_, err = tb.start(t).Keys(t.Context(), "acme")
 		require.ErrorContains(t, err, `wrapped by "kms-2", which this Store does not have`)
 	})
+}
+
+// endedContext has ended once somebody says so. Nobody is told.
+type endedContext struct {
+	context.Context
+	ended atomic.Bool
+}
+
+func (c *endedContext) Err() error {
+	if c.ended.Load() {
+		return context.Canceled
+	}
+	return nil
+}
+
+// The count and the error must say that a Rewrap whose context ends has not come
+// to its end: the old wrapping key is still needed.
+func TestRewrapWhoseContextEndsIsAnError(t *testing.T) {
+	tb := newTable(t, onSQLite)
+	p := tb.start(t)
+	for _, tenant := range []string{"a", "b", "c"} {
+		p.mustCreate(t, tenant)
+	}
+	newer := tb.startWith(t, newKMS("kms-2"), WithOlderWrappers(map[string]Wrapper{"kms-1": newKMS("kms-1")}))
+	ctx := &endedContext{Context: t.Context()}
+	newer.statement = func(query string) {
+		if strings.HasPrefix(query, "UPDATE") {
+			ctx.ended.Store(true)
+		}
+	}
+	rewrapped, err := newer.Rewrap(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	newer.statement = nil
+	left, err := newer.Rewrap(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 3, rewrapped+left)
 }
 
 func TestRewrapGoesOnPastAKeyThatFails(t *testing.T) {

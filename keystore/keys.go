@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -357,7 +358,7 @@ func phases(v view, keys []encsession.Key, after time.Time) []phase {
 		return ring
 	}
 	list := []phase{{after, ring(current)}}
-	slices.SortStableFunc(starts, func(a, b start) int { return int(a.in - b.in) })
+	slices.SortStableFunc(starts, func(a, b start) int { return cmp.Compare(a.in, b.in) })
 	for _, next := range starts {
 		if next.key > current {
 			current = next.key

@@ -33,14 +33,17 @@ func (s *Store) Rewrap(ctx context.Context) (rewrapped int, err error) {
 			return rewrapped, wrapError("Rewrap", "", errors.Join(append(failures, err)...))
 		}
 		changed, err := s.rewrap(ctx, r)
+		if changed {
+			rewrapped++
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			failures = append(failures, fmt.Errorf("tenant %q: %w", r.tenant, err))
 		}
 		if len(failures) == maxFailures || ctx.Err() != nil {
 			break
-		}
-		if changed {
-			rewrapped++
 		}
 	}
 	return rewrapped, wrapError("Rewrap", "", errors.Join(failures...))
