@@ -13,6 +13,10 @@ import (
 // all, SQLite takes any ID that is free, or none. Servers return an error there.
 const reservedIDs = maxBatchRows
 
+// maxInserts is the number of times that an add tries to insert a batch, if the
+// newest message vanishes each time.
+const maxInserts = 5
+
 // insert adds items behind those that the session holds. Their created_at is
 // the column's default. The newest message may be ahead of that, because its
 // client has another time zone or a clock ahead of this one. Only then does the
@@ -23,28 +27,38 @@ func (t transaction) insert(ctx context.Context, texts []string) error {
 		args = append(args, t.sessionID, text)
 	}
 	values := "VALUES " + list("(?, ?)", len(texts))
-	query := "INSERT INTO {messages} (session_id, message_data) "
 
 	var inserted int64
 	var err error
-	condition, of := t.layout.fits(t.sessionID)
-	if t.layout.values {
-		var fits bool
-		err = t.QueryRowContext(ctx, t.tables.fill("SELECT "+condition), of...).Scan(&fits)
-		if err == nil && fits {
-			inserted, err = t.exec(ctx, query+values, args...)
+	// RewriteItems removes a single row without the lock of the session. So the
+	// newest message may vanish between the two statements.
+	for tries := 0; err == nil && inserted == 0 && tries < maxInserts; tries++ {
+		inserted, err = t.insertByDefault(ctx, values, args)
+		if err == nil && inserted == 0 {
+			inserted, err = t.insertAtNewest(ctx, texts, values, args)
 		}
-	} else {
-		inserted, err = t.exec(ctx, query+"SELECT * FROM ("+values+") AS item WHERE "+condition, append(args, of...)...)
-	}
-	if err == nil && inserted == 0 {
-		inserted, err = t.insertAtNewest(ctx, texts, values, args)
 	}
 	if err == nil && inserted != int64(len(texts)) {
 		return fmt.Errorf("the database has stored %d of %d rows, and no error: a trigger or a rule on the messages table keeps them away",
 			inserted, len(texts))
 	}
 	return err
+}
+
+// insertByDefault adds items with the default time, if they sort behind the
+// newest message.
+func (t transaction) insertByDefault(ctx context.Context, values string, args []any) (inserted int64, err error) {
+	const query = "INSERT INTO {messages} (session_id, message_data) "
+	condition, of := t.layout.fits(t.sessionID)
+	if !t.layout.values {
+		return t.exec(ctx, query+"SELECT * FROM ("+values+") AS item WHERE "+condition, append(args, of...)...)
+	}
+	var fits bool
+	err = t.QueryRowContext(ctx, t.tables.fill("SELECT "+condition), of...).Scan(&fits)
+	if err != nil || !fits {
+		return 0, err
+	}
+	return t.exec(ctx, query+values, args...)
 }
 
 // fits returns the condition that an item with the default time and the next ID
@@ -79,8 +93,8 @@ func (t transaction) insertAtNewest(ctx context.Context, texts []string, values 
 	// have a length.
 	for _, text := range texts {
 		n, err := t.exec(ctx, query+"?, ?, created_at "+newest, t.sessionID, text, t.sessionID, t.sessionID)
-		if err != nil {
-			return 0, err
+		if err != nil || n == 0 {
+			return inserted, err
 		}
 		inserted += n
 	}

@@ -199,6 +199,25 @@ func TestSessionsWithIDsBelowZero(t *testing.T) {
 	})
 }
 
+// TestNewestVanishesDuringAnAdd has the newest message, whose time is ahead,
+// removed between the two statements of an add. A trigger stands in for a pop by
+// another client: it runs even if the first statement inserts no row.
+func TestNewestVanishesDuringAnAdd(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, ours)
+		s := f.Session("s")
+		add(t, s, numbered(1, 1)...)
+		f.exec(t, "UPDATE {messages} SET created_at = created_at + INTERVAL '1 hour'")
+		function := f.messages + "_pop"
+		f.exec(t, "CREATE FUNCTION "+function+"() RETURNS trigger LANGUAGE plpgsql AS "+
+			"'BEGIN DELETE FROM {messages} WHERE created_at > CURRENT_TIMESTAMP + INTERVAL ''30 minutes''; RETURN NULL; END'")
+		t.Cleanup(func() { f.exec(t, "DROP FUNCTION "+function+" CASCADE") })
+		f.exec(t, "CREATE TRIGGER pop AFTER INSERT ON {messages} FOR EACH STATEMENT EXECUTE FUNCTION "+function+"()")
+		add(t, s, numbered(2, 4)...)
+		requireItems(t, s, numbered(2, 4)...)
+	}, PostgreSQL)
+}
+
 // TestTheLastID has a row with the last ID of all. SQLite has no ID for another
 // row behind it.
 func TestTheLastID(t *testing.T) {
