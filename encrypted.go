@@ -78,13 +78,12 @@ func newEncrypted(store Session, keys KeySource, opts []Option) (*EncryptedSessi
 // isNil reports whether v is nil, or an interface around a nil pointer, map,
 // func or the like.
 func isNil(v any) bool {
-	switch v := reflect.ValueOf(v); v.Kind() {
-	case reflect.Invalid:
-		return true
+	value := reflect.ValueOf(v)
+	switch value.Kind() {
 	case reflect.Pointer, reflect.Map, reflect.Func, reflect.Chan, reflect.Slice:
-		return v.IsNil()
+		return value.IsNil()
 	}
-	return false
+	return !value.IsValid()
 }
 
 // check returns an error if New did not make the session, or if the context is

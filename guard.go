@@ -34,11 +34,9 @@ func (s *EncryptedSession) guard(ctx context.Context, keys *keyset) error {
 			return nil
 		}
 	}
-	if err := s.fit(keys, stored); err != nil {
-		return err
-	}
-	keys.fits.Store(true)
-	return nil
+	err = s.fit(keys, stored)
+	keys.fits.Store(err == nil)
+	return err
 }
 
 // fit judges the keys by the newest items. The current key opens none of these.

@@ -308,7 +308,7 @@ func decodePythonKey(s string) ([]byte, error) {
 func checkSessionID(id string) error {
 	switch {
 	case id == "":
-		return errors.New("session ID is empty")
+		return errors.New("session ID is empty: give the store one, or set WithSessionID")
 	case !utf8.ValidString(id):
 		return errors.New("session ID is not UTF-8")
 	case strings.ContainsRune(id, 0):

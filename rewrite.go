@@ -153,6 +153,9 @@ func pause(ctx context.Context, d time.Duration) error {
 // stops with [ErrKeyChanged]. If there is an error, the count is still that of
 // the changed items.
 //
+// Rekey does not check that the current key is the one that the services have;
+// package fleet does.
+//
 // Rekey needs a store that is a [Rewriter], and otherwise returns an error that
 // wraps [errors.ErrUnsupported]. Do not run it while a Python service reads
 // with the old key: a pop of that service deletes every item that it cannot
@@ -356,7 +359,7 @@ func (s *EncryptedSession) rewriteItems(ctx context.Context, c *call, first int,
 				return nil, false, err
 			}
 			if readable(l.judged) {
-				readables, items = append(readables, l), append(items, l.payload)
+				readables, items = append(readables, l), append(items, bytes.Clone(l.payload))
 			}
 		}
 		more = true

@@ -1444,3 +1444,24 @@ func growth() []int {
 	}
 	return []int{10_000, 100_000}
 }
+
+// TestEditMayChangeItemsInPlace has edit change the bytes that it was given, as
+// works over MemorySession. Plaintext must not be stored as it is.
+func TestEditMayChangeItemsInPlace(t *testing.T) {
+	store := encsession.NewMemorySession("s")
+	require.NoError(t, store.AddItems(t.Context(), encsession.Item(`{"n":1}`)))
+	s := newSession(t, store, testKey(t, 0), encsession.WithPlaintext(), encsession.WithUnreadableHistory())
+	require.NoError(t, s.AddItems(t.Context(), encsession.Item(`{"n":2}`)))
+	changed, err := s.RewriteItems(t.Context(), 2, func(stored []encsession.Item) ([]encsession.Item, bool) {
+		for _, item := range stored {
+			item[5] = '7'
+		}
+		return stored, false
+	})
+	require.NoError(t, err)
+	require.Equal(t, 2, changed)
+	require.Equal(t, []string{`{"n":7}`, `{"n":7}`}, getItems(t, s, 0))
+	for _, stored := range getItems(t, store, 0) {
+		require.Contains(t, stored, "__enc__")
+	}
+}

@@ -63,7 +63,7 @@ func newSealer(sessionID string, ring Keyring, ttl time.Duration) (Sealer, error
 
 func checkTTL(ttl time.Duration) error {
 	if ttl != NoExpiry && (ttl < time.Second || ttl%time.Second != 0) {
-		return fmt.Errorf("TTL of %v is neither NoExpiry nor whole seconds, at least one", ttl)
+		return fmt.Errorf("TTL of %v is neither NoExpiry nor whole seconds, at least one: write 24*time.Hour, for example", ttl)
 	}
 	return nil
 }

@@ -120,13 +120,13 @@ type DecodeError struct {
 }
 
 // Error returns a text with the position of the item and the type.
-func (e DecodeError) Error() string {
+func (e *DecodeError) Error() string {
 	return fmt.Sprintf("encsession: item %d from the newest cannot be decoded into %s", e.position, e.typ)
 }
 
 // Item returns the item, which PopItem has removed from the session. It belongs
 // to the caller.
-func (e DecodeError) Item() Item {
+func (e *DecodeError) Item() Item {
 	if e.item == nil {
 		return nil
 	}
@@ -134,7 +134,7 @@ func (e DecodeError) Item() Item {
 }
 
 // Unwrap returns the error of encoding/json, which may quote the item.
-func (e DecodeError) Unwrap() error {
+func (e *DecodeError) Unwrap() error {
 	if e.err == nil {
 		return nil
 	}

@@ -92,7 +92,7 @@ find_python() {
 # make_venv NAME FILE makes a virtual environment with what a file lists.
 make_venv() {
 	"$(find_python)" -m venv "$python_dir/$1" &&
-		"$python_dir/$1/bin/pip" install --require-hashes --requirement "$2"
+		"$python_dir/$1/bin/pip" install --no-compile --require-hashes --requirement "$2"
 }
 
 # make_older puts each older SDK into a folder with the name of its version, and
@@ -108,7 +108,7 @@ make_older() {
 }
 
 install_into() {
-	"$python_dir/venv/bin/pip" install --require-hashes --no-deps --target "$python_dir/older/$1" \
+	"$python_dir/venv/bin/pip" install --no-compile --require-hashes --no-deps --target "$python_dir/older/$1" \
 		--requirement "$python_dir/requirements.txt"
 }
 

@@ -14,7 +14,8 @@ import (
 //
 // A key may be retired if its count in Summary.Report.Keys is 0, no session has
 // failed, nothing is undecryptable, and no writer uses the key any more. If the
-// listing is divided by [WithShard], this must hold in every shard.
+// listing is divided by [WithShard], this must hold in every shard. Look at
+// Summary.Sessions too: an audit of the wrong database finds nothing at all.
 func Audit(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, opts ...Option) (Summary, error) {
 	o, err := newOperation(ctx, "Audit", sessions, open, opts)
 	if err != nil {

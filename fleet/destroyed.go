@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 
 	"github.com/encsession/encsession"
@@ -27,8 +28,11 @@ func ClearDestroyed(ctx context.Context, sessions iter.Seq2[encsession.SessionIn
 		return Summary{}, err
 	}
 	return o.change(ctx, func(ctx context.Context, session *encsession.EncryptedSession, r *Result) error {
-		if _, err := session.GetItems(ctx, 1); !errors.Is(err, encsession.ErrKeyDestroyed) {
+		if err := probe(ctx, session); !errors.Is(err, encsession.ErrKeyDestroyed) {
 			return err
+		}
+		if id := session.Unwrap().SessionID(); id != r.Session.ID {
+			return fmt.Errorf("its store holds another session, %q, which is not cleared", id)
 		}
 		stored, err := session.Unwrap().GetItems(ctx, 0)
 		if err != nil {
@@ -40,4 +44,19 @@ func ClearDestroyed(ctx context.Context, sessions iter.Seq2[encsession.SessionIn
 		r.Changed = len(stored)
 		return nil
 	})
+}
+
+// probe asks for the keys of a session, by a pass that changes nothing and reports
+// no drops to observers. Items that cannot be read are no error here.
+func probe(ctx context.Context, session *encsession.EncryptedSession) error {
+	_, err := session.RewriteItems(ctx, 1, func([]encsession.Item) ([]encsession.Item, bool) { return nil, false })
+	if errors.Is(err, errors.ErrUnsupported) {
+		_, err = session.GetItems(ctx, 1)
+	}
+	for _, unread := range []error{encsession.ErrFuture, encsession.ErrUndecryptable, encsession.ErrMalformed, encsession.ErrPlaintext} {
+		if errors.Is(err, unread) { // under WithStrictReads
+			return nil
+		}
+	}
+	return err
 }

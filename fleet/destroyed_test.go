@@ -50,3 +50,30 @@ func TestClearDestroyedChangesNothingIfTheSessionCannotBeOpened(t *testing.T) {
 	require.Equal(t, fleet.Summary{Sessions: 1, Erased: 1}, summary)
 	require.Equal(t, 2, s.count("a", 1))
 }
+
+func TestClearDestroyedClearsNoOtherSession(t *testing.T) {
+	s := newStore(t, newKey(t, 1))
+	s.add("other", newKey(t, 1), 2)
+	gone := encsession.KeyFunc(func(context.Context, string) (encsession.Keyring, error) {
+		return encsession.Keyring{}, encsession.ErrKeyDestroyed
+	})
+	open := func(_ context.Context, id string) (*encsession.EncryptedSession, error) {
+		return encsession.New(s.session("other"), gone, encsession.WithSessionID(id))
+	}
+	listing := func(yield func(encsession.SessionInfo, error) bool) { yield(encsession.SessionInfo{ID: "gone"}, nil) }
+	_, err := fleet.ClearDestroyed(t.Context(), listing, open)
+	require.ErrorContains(t, err, `its store holds another session, "other"`)
+	require.Equal(t, 2, s.count("other", 1))
+}
+
+func TestClearDestroyedLeavesLiveSessionsInPeace(t *testing.T) {
+	told := 0
+	s := newStore(t, newKey(t, 9), encsession.WithStrictReads(), encsession.WithObserver(func(_ context.Context, e encsession.Event) {
+		told += len(e.Drops)
+	}))
+	s.add("a", newKey(t, 1), 2)
+	summary, err := fleet.ClearDestroyed(t.Context(), s.sessions(), s.open)
+	require.NoError(t, err)
+	require.Equal(t, fleet.Summary{Sessions: 1}, summary)
+	require.Zero(t, told)
+}

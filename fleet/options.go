@@ -43,15 +43,16 @@ func WithWorkers(n int) Option {
 // batches has pauses of its own; see [encsession.EncryptedSession.Rekey].
 func WithPause(d time.Duration) Option {
 	return func(c *config) error {
-		if d < 0 {
-			return fmt.Errorf("WithPause: %v is less than 0", d)
+		if d < 0 || 0 < d && d < time.Microsecond {
+			return fmt.Errorf("WithPause: %v is less than 0, or was not multiplied by a unit: write 50*time.Millisecond, for example", d)
 		}
 		c.pause = d
 		return nil
 	}
 }
 
-// WithResults sets a func that gets the result of each session, once. The func
+// WithResults sets a func that gets the result of each session, once for each time
+// that the listing names it. The func
 // runs in the goroutine that called the operation, so it never runs twice at
 // the same time. Results come in the order in which the sessions are finished;
 // with one worker this is the order of the listing. The listing waits while the

@@ -16,6 +16,7 @@ func TestOptionsThatMakeNoSenseAreErrors(t *testing.T) {
 		"-1 is not a number of workers":          fleet.WithWorkers(-1),
 		"1001 is not a number of workers":        fleet.WithWorkers(1001),
 		"-1ns is less than 0":                    fleet.WithPause(-1),
+		"was not multiplied by a unit":           fleet.WithPause(50),
 		"WithResults: func is nil":               fleet.WithResults(nil),
 		"no shard -1 of 8":                       fleet.WithShard(-1, 8),
 		"no shard 8 of 8":                        fleet.WithShard(8, 8),

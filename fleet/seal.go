@@ -30,6 +30,9 @@ import (
 // can evade the check. If there is nothing to seal in a session, the work on it
 // ends here.
 //
+// The proof does not notice that the old and the new key are swapped: then the old
+// one is sealed under again. Audit shows it.
+//
 // The fingerprints of raw secrets are all the same. If the sessions have
 // several raw current keys, one that opens an item proves all of them.
 //
