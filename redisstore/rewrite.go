@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 )
 
@@ -36,6 +37,9 @@ func (s *Session) RewriteItems(ctx context.Context, first int, edit func(stored 
 func (s *Session) rewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (changed int, err error) {
 	if err := s.check(ctx); err != nil {
 		return 0, err
+	}
+	if edit == nil {
+		return 0, errors.New("edit is nil")
 	}
 	limit := min(max(first, 1), maxBatch) // the most items in a batch
 	w := &window{}

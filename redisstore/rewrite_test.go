@@ -414,3 +414,10 @@ func TestRewriteLarge(t *testing.T) {
 	require.Equal(t, 300, rewriteEach(t, f.Session("s"), 1000, func(Item) Item { return nil }))
 	requireItems(t, f.Session("s"))
 }
+
+func TestRewriteWithoutEdit(t *testing.T) {
+	f := newFixture(t, onServer)
+	add(t, f.Session("s"), Item(`{"n":1}`))
+	_, err := f.Session("s").RewriteItems(t.Context(), 1, nil)
+	require.EqualError(t, err, "redisstore: RewriteItems: edit is nil")
+}

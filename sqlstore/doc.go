@@ -5,7 +5,8 @@
 //	db, err := sql.Open("sqlite", "conversations.db") // import _ "modernc.org/sqlite"
 //	store, err := sqlstore.New(db, sqlstore.SQLite)
 //	err = store.CreateTables(ctx)
-//	session, err := encsession.New(store.Session("user-123"), key)
+//	session, err := encsession.New(store.Session("user-123"), key, encsession.WithTTL(24*time.Hour),
+//		encsession.WithObserver(encsession.LogDrops(slog.Default())))
 //
 // A [Session] implements [encsession.Session] and [encsession.Rewriter].
 // [encsession.New] wraps it in encryption. By itself, a Session stores items as

@@ -231,7 +231,10 @@ func (*mysql) columns(ctx context.Context, conn *sql.Conn, t tables, table strin
 			Scan(&typ, &maxChars, &maxBytes, &charset, &transactions, &engine)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			return nil, missingTable(table)
+			const query = "SELECT COUNT(*) > 0 FROM information_schema.tables WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?"
+			var exists bool
+			err := conn.QueryRowContext(ctx, query, t.schemaOrNil(), table).Scan(&exists)
+			return nil, missing(table, name, exists, err)
 		case err != nil:
 			return nil, err
 		case transactions == "NO":

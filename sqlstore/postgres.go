@@ -170,7 +170,9 @@ func (d postgres) columns(ctx context.Context, conn *sql.Conn, t tables, table s
 		err := conn.QueryRowContext(ctx, query, t.name(table), name).Scan(&typ, &modifier)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			return nil, missingTable(table)
+			var exists bool
+			err := conn.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", t.name(table)).Scan(&exists)
+			return nil, missing(table, name, exists, err)
 		case err != nil:
 			return nil, err
 		case typ != "varchar" && typ != "text":

@@ -99,15 +99,22 @@ func (s *Store) CreateTables(ctx context.Context) error {
 		return fmt.Errorf("sqlstore: CreateTables: %w", err)
 	}
 	err := s.onConnection(ctx, func(conn *sql.Conn) error {
+		if err := s.checkFile(ctx, conn); err != nil {
+			return err
+		}
 		var missing missingTable
 		if _, err := s.database.inspect(ctx, conn, s.tables); !errors.As(err, &missing) {
 			// If the tables exist, err is nil: no right to create tables is
 			// needed.
 			return err
 		}
-		return s.inTransaction(ctx, conn, func() error {
+		err := s.inTransaction(ctx, conn, func() error {
 			return s.database.create(ctx, conn, s.tables)
 		})
+		if err == nil { // one of them may have been there, and may not fit
+			_, err = s.database.inspect(ctx, conn, s.tables)
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("sqlstore: CreateTables: %w", err)

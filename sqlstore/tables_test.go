@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -266,4 +267,31 @@ func TestSynchronous(t *testing.T) {
 			require.FileExists(t, path)
 		}
 	}
+}
+
+// TestDatabasesWithoutAFile gives several connections a database in memory, which
+// belongs to one. Items would be lost without a word.
+func TestDatabasesWithoutAFile(t *testing.T) {
+	for _, dsn := range []string{":memory:", ""} {
+		db := backends[0].open(t, dsn)
+		store, err := New(db, SQLite)
+		require.NoError(t, err)
+		err = store.CreateTables(t.Context())
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		require.ErrorContains(t, err, "SetMaxOpenConns(1)")
+		_, err = store.Session("s").GetItems(t.Context(), 0)
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+	}
+}
+
+// TestTablesOfAnotherApplication have one of the names, and other columns.
+func TestTablesOfAnotherApplication(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, tablesOf{name: "of another application", ddl: []string{"CREATE TABLE {sessions} (name VARCHAR(100))"}})
+		for range 2 {
+			err := f.CreateTables(t.Context())
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+			require.ErrorContains(t, err, "has no column session_id")
+		}
+	})
 }

@@ -102,6 +102,9 @@ func (s *Store) inTransaction(ctx context.Context, conn *sql.Conn, f func() erro
 	}
 	if err == nil {
 		_, err = conn.ExecContext(context.WithoutCancel(ctx), "COMMIT")
+		if errors.Is(err, driver.ErrBadConn) { // which would have the call tried again
+			err = fmt.Errorf("the connection broke during the commit, so the change may be stored or not: %v", err)
+		}
 	}
 	if err != nil {
 		s.rollBack(ctx, conn)
@@ -200,10 +203,27 @@ func (s *Store) layout(ctx context.Context, conn *sql.Conn) (*layout, error) {
 	if found := s.found.Load(); found != nil {
 		return found, nil
 	}
+	if err := s.checkFile(ctx, conn); err != nil {
+		return nil, err
+	}
 	found, err := s.database.inspect(ctx, conn, s.tables)
 	if err != nil {
 		return nil, err
 	}
 	s.found.Store(&found)
 	return &found, nil
+}
+
+// checkFile refuses a SQLite database without a file if the pool may have several
+// connections: each of them would have a database of its own.
+func (s *Store) checkFile(ctx context.Context, conn *sql.Conn) error {
+	if _, ok := s.database.(*sqlite); !ok || s.db.Stats().MaxOpenConnections == 1 {
+		return nil
+	}
+	var file string
+	err := conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file)
+	if err == nil && file == "" {
+		return fmt.Errorf("the database has no file, and so belongs to one connection: give the DSN of a file, or call db.SetMaxOpenConns(1): %w", errors.ErrUnsupported)
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -107,6 +108,20 @@ func TestRetriesAreBounded(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		require.ErrorIs(t, s.AddItems(ctx, numbered(1, 1)...), context.DeadlineExceeded)
+	})
+}
+
+// TestCommitIsNotRetried has a driver say that the connection is bad after it has
+// sent COMMIT, as lib/pq does. Nobody knows whether the items are stored.
+func TestCommitIsNotRetried(t *testing.T) {
+	onFakeServer(t, func(statement string) error {
+		if statement == "COMMIT" {
+			return driver.ErrBadConn
+		}
+		return nil
+	}, func(t *testing.T, server *fakeServer, s *Session) {
+		require.ErrorContains(t, s.AddItems(t.Context(), numbered(1, 1)...), "the connection broke during the commit")
+		require.Len(t, slices.DeleteFunc(server.statements, func(s string) bool { return s != "COMMIT" }), 1)
 	})
 }
 
