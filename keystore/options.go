@@ -71,7 +71,7 @@ func WithOlderWrappers(older map[string]Wrapper) Option {
 			if err := checkName(name); err != nil {
 				return fmt.Errorf("WithOlderWrappers: name %q: %w", name, err)
 			}
-			if wrapper == nil {
+			if isNil(wrapper) {
 				return fmt.Errorf("WithOlderWrappers: name %q: %w", name, errNoWrapper)
 			}
 			s.older[name] = wrapper

@@ -23,6 +23,9 @@ const maxFailures = 10
 // tenth. It returns their errors joined. Run it again for the rest: it changes
 // only the keys that are left.
 //
+// Before you destroy the old wrapping key, look in [Store.Tenants]: no Wrapper of a
+// key that is not destroyed may name it.
+//
 // Some services, such as Vault, rotate a wrapping key under one name, and wrap
 // with the newest version. To leave an old version behind, give the same
 // Wrapper a new name.

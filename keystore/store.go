@@ -58,7 +58,7 @@ func newStore(db *sql.DB, dialect Dialect, wrapper NamedWrapper, opts []Option) 
 		return nil, errors.New("db is nil")
 	case dialect < SQLite || dialect > MySQL:
 		return nil, fmt.Errorf("%v is not a dialect", dialect)
-	case wrapper.Wrapper == nil:
+	case isNil(wrapper):
 		return nil, fmt.Errorf("wrapper %q: %w", wrapper.Name, errNoWrapper)
 	}
 	if err := checkName(wrapper.Name); err != nil {

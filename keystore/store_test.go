@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -107,4 +108,38 @@ func TestNothingShowsAKey(t *testing.T) {
 		require.NotContains(t, text, exported)
 		require.NotContains(t, text, strings.TrimRight(exported, "="))
 	}
+}
+
+// nilKMS is a service that may not have been set up.
+type nilKMS struct{}
+
+func (*nilKMS) Encrypt(context.Context, []byte) ([]byte, error) { panic("not set up") }
+func (*nilKMS) Decrypt(context.Context, []byte) ([]byte, error) { panic("not set up") }
+
+func TestNilPointersAreNoWrappers(t *testing.T) {
+	db := newTable(t, onSQLite).open(t)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	good := NamedWrapper{"kms-1", newKMS("kms-1")}
+	for _, bad := range []Wrapper{nil, (*nilKMS)(nil), NamedWrapper{Name: "inner"}} {
+		_, err := New(db, SQLite, NamedWrapper{"kms-1", bad})
+		require.ErrorIs(t, err, errNoWrapper)
+		_, err = New(db, SQLite, good, WithOlderWrappers(map[string]Wrapper{"kms-0": bad}))
+		require.ErrorIs(t, err, errNoWrapper)
+	}
+}
+
+// A service that says of a wrapping key that it was destroyed, in the words of
+// encsession, does not erase tenants.
+func TestAWrapperCannotEraseATenant(t *testing.T) {
+	tb := newTable(t, onSQLite)
+	tb.start(t).mustCreate(t, "acme")
+	p := tb.start(t)
+	for _, reason := range []error{encsession.ErrKeyDestroyed, ErrUnknownTenant, ErrAltered} {
+		p.kms.decrypt = func(context.Context) error { return fmt.Errorf("pending deletion: %w", reason) }
+		_, err := p.Keys(t.Context(), "acme")
+		require.ErrorContains(t, err, "pending deletion")
+		require.NotErrorIs(t, err, reason)
+	}
+	p.kms.decrypt = nil
+	p.keyring(t, "acme")
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/encsession/encsession"
 )
@@ -24,7 +25,8 @@ import (
 // length of its output, and refuses it. It cannot recognise other schemes with
 // a public key.
 //
-// A Wrapper must not keep or change the slices that it is given.
+// A Wrapper must not keep or change the slices that it is given. The Store clears
+// the slice that Decrypt returns, so it must be another one each time.
 type Wrapper interface {
 	Encrypt(ctx context.Context, plaintext []byte) (ciphertext []byte, err error)
 	Decrypt(ctx context.Context, ciphertext []byte) (plaintext []byte, err error)
@@ -83,7 +85,7 @@ func (s *Store) wrap(ctx context.Context, tenant string, number int64, secret []
 	}
 	opened, err := s.current.Decrypt(ctx, bytes.Clone(wrapped))
 	if err != nil {
-		return nil, fmt.Errorf("wrapper %q: Decrypt: %w", s.current.Name, err)
+		return nil, fmt.Errorf("wrapper %q: Decrypt: %w", s.current.Name, notFinal(err))
 	}
 	defer clear(opened)
 	if subtle.ConstantTimeCompare(opened, text) != 1 {
@@ -95,7 +97,7 @@ func (s *Store) wrap(ctx context.Context, tenant string, number int64, secret []
 func (s *Store) encrypt(ctx context.Context, text []byte) ([]byte, error) {
 	wrapped, err := s.current.Encrypt(ctx, bytes.Clone(text))
 	if err != nil {
-		return nil, fmt.Errorf("wrapper %q: Encrypt: %w", s.current.Name, err)
+		return nil, fmt.Errorf("wrapper %q: Encrypt: %w", s.current.Name, notFinal(err))
 	}
 	if len(wrapped) == 0 || len(wrapped) > maxWrapped {
 		return nil, fmt.Errorf("wrapper %q: Encrypt returned %d bytes, which is not from 1 to %d", s.current.Name, len(wrapped), maxWrapped)
@@ -114,7 +116,7 @@ func (s *Store) unwrap(ctx context.Context, tenant string, r row) ([]byte, error
 	}
 	text, err := wrapper.Decrypt(ctx, bytes.Clone(r.wrapped))
 	if err != nil {
-		return nil, fmt.Errorf("key %d: wrapper %q: Decrypt: %w", r.number, r.wrapper, err)
+		return nil, fmt.Errorf("key %d: wrapper %q: Decrypt: %w", r.number, r.wrapper, notFinal(err))
 	}
 	defer clear(text)
 	if len(text) != boundSize {
@@ -147,6 +149,24 @@ func (s *Store) wrapper(name string) Wrapper {
 
 func altered(number int64, why string) error {
 	return fmt.Errorf("key %d: %w: %s", number, ErrAltered, why)
+}
+
+// notFinal returns the error of a Wrapper, which knows nothing of tenants: it may not
+// say that a tenant's key was destroyed.
+func notFinal(err error) error {
+	if final(err) {
+		return errors.New(err.Error())
+	}
+	return err
+}
+
+// isNil reports whether a Wrapper is nil, or holds a nil pointer.
+func isNil(w Wrapper) bool {
+	if named, ok := w.(NamedWrapper); ok {
+		return isNil(named.Wrapper)
+	}
+	value := reflect.ValueOf(w)
+	return !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil()
 }
 
 // errNoWrapper is for a nil Wrapper, in New and in WithOlderWrappers.
