@@ -119,7 +119,11 @@ func (a *app) change(cmd *cobra.Command, c change) error {
 	}
 	switch {
 	case untraced != nil:
-		return fmt.Errorf("%s were %s, but that is not in the audit file: %w", plural(summary.Items, "item", "items"), c.done, untraced)
+		err := errors.Join(fmt.Errorf("%s were %s, but that is not in the audit file: %w", plural(summary.Items, "item", "items"), c.done, untraced), err)
+		if summary.Items > 0 {
+			return exitCode{exitPartly, err}
+		}
+		return err
 	case r.output != nil && summary.Items > 0 && !a.flags.dryRun:
 		return exitCode{exitPartly, r.output}
 	case r.output != nil:

@@ -33,40 +33,48 @@ var keystoreDatabases = map[string]struct {
 	"mysql":      {openMySQL, keystore.MySQL},
 }
 
-// erasedTenants returns the destroyed tenants whose keys no process can have in
-// memory any more. recent is the number of the other destroyed tenants.
-func (a *app) erasedTenants(ctx context.Context) (erased map[string]bool, recent int, err error) {
+// tenants are those of a keystore.
+type tenants struct {
+	shown  string          // the URL of the keystore, as it may be shown
+	erased map[string]bool // all tenants, and whether their keys were destroyed
+	gone   int             // how many were
+	recent int             // how many were destroyed, but a process may still have their keys
+}
+
+// readTenants reads the tenants of the keystore.
+func (a *app) readTenants(ctx context.Context) (t tenants, err error) {
 	given := place{flag: "--keystore", variable: keystoreVariable, text: a.flags.keystore, set: a.flags.keystoreSet}
 	scheme, rest, from, err := a.placeURL(given)
 	if err != nil {
-		return nil, 0, err
+		return t, err
 	}
 	kind, ok := keystoreDatabases[scheme]
 	if !ok {
-		return nil, 0, fmt.Errorf("%s: want a URL that begins with sqlite:, postgres:// or mysql://", from)
+		return t, fmt.Errorf("%s: want a URL that begins with sqlite:, postgres:// or mysql://", from)
 	}
 	db, err := kind.open(rest, false)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", from, err)
+		return t, fmt.Errorf("%s: %w", from, err)
 	}
 	defer db.Close()
 	keys, err := keystore.New(db.DB, kind.dialect, keystore.NamedWrapper{Name: "none", Wrapper: noWrapper{}})
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", from, err)
+		return t, fmt.Errorf("%s: %w", from, err)
 	}
-	erased = make(map[string]bool)
+	t = tenants{shown: scheme + ":" + db.shown, erased: make(map[string]bool)}
 	for tenant, err := range keys.Tenants(ctx) {
 		if err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", from, err)
+			return t, fmt.Errorf("%s: is this the database of the keystore? %w", from, err)
 		}
+		t.erased[tenant.Tenant] = tenant.Erased
 		switch {
 		case tenant.Erased:
-			erased[tenant.Tenant] = true
+			t.gone++
 		case !tenant.DestroyedAt.IsZero():
-			recent++
+			t.recent++
 		}
 	}
-	return erased, recent, nil
+	return t, nil
 }
 
 // tenant returns the tenant of a session.
@@ -83,22 +91,32 @@ func (a *app) deleteDestroyed(cmd *cobra.Command, c change) error {
 	if c.session != "" || a.flags.matchSet || a.flags.ignoreCase || a.flags.plaintext {
 		return errors.New("--destroyed goes over all sessions: give neither a session nor --match with it")
 	}
-	erased, recent, err := a.erasedTenants(cmd.Context())
+	of, err := a.readTenants(cmd.Context())
 	if err != nil {
 		return err
 	}
-	c.does = fmt.Sprintf("remove all items of %s whose keys were destroyed", plural(len(erased), "tenant", "tenants"))
-	if recent > 0 {
-		fmt.Fprintf(a.stderr, "%s destroyed so recently that a process may still have the keys: run it again later for them.\n",
-			plural(recent, "tenant was", "tenants were"))
+	named := "the whole session ID"
+	if a.flags.tenantEnd != "" {
+		named = fmt.Sprintf("the session ID before %q", a.flags.tenantEnd)
 	}
+	c.does = fmt.Sprintf("remove all items of %s whose keys were destroyed (keystore %s, a tenant is %s)",
+		plural(of.gone, "tenant", "tenants"), of.shown, named)
+	if of.recent > 0 {
+		fmt.Fprintf(a.stderr, "%s destroyed so recently that a process may still have the keys: run it again later for them.\n",
+			plural(of.recent, "tenant was", "tenants were"))
+	}
+	unknown := 0
 	gone := encsession.KeyFunc(func(context.Context, string) (encsession.Keyring, error) {
 		return encsession.Keyring{}, encsession.ErrKeyDestroyed
 	})
 	c.run = func(ctx context.Context, sessions listing, _ fleet.OpenFunc, s store, opts ...fleet.Option) (fleet.Summary, error) {
 		ofErased := func(yield func(encsession.SessionInfo, error) bool) {
 			for info, err := range sessions {
-				if (err != nil || erased[a.tenant(info.ID)]) && !yield(info, err) {
+				erased, known := of.erased[a.tenant(info.ID)]
+				if err == nil && !known {
+					unknown++
+				}
+				if (err != nil || erased) && !yield(info, err) {
 					return
 				}
 			}
@@ -112,7 +130,15 @@ func (a *app) deleteDestroyed(cmd *cobra.Command, c change) error {
 		}
 		return fleet.ClearDestroyed(ctx, ofErased, open, opts...)
 	}
-	return a.change(cmd, c)
+	err = a.change(cmd, c)
+	if unknown > 0 {
+		fmt.Fprintf(a.stderr, "%s to tenants that the keystore does not know: are --keystore and --tenant-end right?\n",
+			plural(unknown, "session belongs", "sessions belong"))
+		if err == nil && a.code == exitWell {
+			a.code = exitFindings
+		}
+	}
+	return err
 }
 
 // keeping is a session that only pretends to be cleared, for a dry run.

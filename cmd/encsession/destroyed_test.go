@@ -65,9 +65,12 @@ func TestDeleteDestroyed(t *testing.T) {
 
 	r := call(t, environment, "delete", "--destroyed", keystore, "--yes")
 	require.Contains(t, r.stdout, "delete: 2 items removed, in 1 of 1 session.\n", "without --tenant-end, the ID is the tenant")
+	require.Contains(t, r.stderr, "4 sessions belong to tenants that the keystore does not know: are --keystore and --tenant-end right?\n")
+	require.Equal(t, exitFindings, r.code)
 	r = call(t, environment, "delete", "--destroyed", keystore, "--tenant-end=/", "--yes")
 	require.Equal(t, exitWell, r.code)
-	require.Contains(t, r.stderr, "delete: will remove all items of 2 tenants whose keys were destroyed, in all sessions of sqlite:")
+	require.Contains(t, r.stderr, "delete: will remove all items of 2 tenants whose keys were destroyed (keystore sqlite:"+keysFile+
+		", a tenant is the session ID before \"/\"), in all sessions of sqlite:")
 	require.Contains(t, r.stderr, "1 tenant was destroyed so recently that a process may still have the keys: run it again later for them.\n")
 	require.Contains(t, r.stdout, "delete: 4 items removed, in 2 of 2 sessions.\n")
 	_, s = summary(t, environment, "sessions")

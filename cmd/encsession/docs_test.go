@@ -115,7 +115,12 @@ func (d *documentTest) meanwhile(what string) {
 			d.add(pastSession, "", string(item))
 		}
 	case "the keys of user-alice were destroyed an hour ago":
-		newKeystore(d.T, filepath.Join(d.folder, "keys.db"), "user-alice")
+		_, keys := newKeystore(d.T, filepath.Join(d.folder, "keys.db"), "user-alice")
+		for _, tenant := range []string{"user-bob", "user-carol"} {
+			_, err := keys.Create(d.T.Context(), tenant)
+			require.NoError(d, err)
+		}
+		d.add("user-alice", "key", `{"role":"user","content":"Here I am again."}`)
 	default:
 		require.Fail(d, "unknown", what)
 	}
