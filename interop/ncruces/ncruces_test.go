@@ -1,6 +1,3 @@
-// Package ncruces tests sqlstore over github.com/ncruces/go-sqlite3. It is a package
-// of its own because that driver registers itself under the name of
-// mattn/go-sqlite3, which the tests of sqlstore use.
 package ncruces
 
 import (
