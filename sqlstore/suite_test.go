@@ -14,7 +14,8 @@ import (
 // EncryptedSession on top of it. It uses our tables and those that Python
 // makes:
 //
-//   - The tables of SQLiteSession are left out, because they are like ours.
+//   - The tables of SQLiteSession are left out, because they are like ours. So are
+//     those in utf8mb4_general_ci: utf8mb4_unicode_ci takes more IDs for equal.
 //   - Most tables of Python are used with the store alone.
 //   - The moreBackends, and the second driver of SQLite, get our tables and the
 //     store alone.
@@ -24,7 +25,7 @@ func TestSuite(t *testing.T) {
 	onEachOf(t, slices.Concat(backends, moreBackends), func(t *testing.T, b backend) {
 		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
 			other := b.name == "mattn" || !slices.Contains(backends, b)
-			if by.name == bySQLiteSession.name || other && by.name != ours.name {
+			if by.name == bySQLiteSession.name || by.name == inGeneralCI.name || other && by.name != ours.name {
 				continue
 			}
 			t.Run(by.name, func(t *testing.T) {
