@@ -167,18 +167,6 @@ func (c missingColumn) Error() string {
 
 func (missingColumn) Unwrap() error { return errors.ErrUnsupported }
 
-// missing returns the error for a column that is not there, or for its table. err
-// is that of the look at the table.
-func missing(table, column string, exists bool, err error) error {
-	switch {
-	case err != nil:
-		return err
-	case exists:
-		return missingColumn{table, column}
-	}
-	return missingTable(table)
-}
-
 // sessionTimes returns the expressions for the times of a session. The function
 // expression returns the one for a column. It returns NULL if the column is
 // missing or holds no times.

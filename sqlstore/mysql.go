@@ -223,6 +223,15 @@ func (*mysql) columns(ctx context.Context, conn *sql.Conn, t tables, table strin
 		JOIN information_schema.tables AS tables USING (table_schema, table_name)
 		LEFT JOIN information_schema.engines AS engines ON engines.engine = tables.engine
 		WHERE columns.table_schema = COALESCE(?, DATABASE()) AND columns.table_name = ? AND columns.column_name = ?`
+	var exists bool // asked first: another client may be creating the table
+	err := conn.QueryRowContext(ctx, "SELECT COUNT(*) > 0 FROM information_schema.tables WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?",
+		t.schemaOrNil(), table).Scan(&exists)
+	if err == nil && !exists {
+		err = missingTable(table)
+	}
+	if err != nil {
+		return nil, err
+	}
 	var columns []column
 	for _, name := range names {
 		var typ, charset, transactions, engine string
@@ -231,10 +240,7 @@ func (*mysql) columns(ctx context.Context, conn *sql.Conn, t tables, table strin
 			Scan(&typ, &maxChars, &maxBytes, &charset, &transactions, &engine)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			const query = "SELECT COUNT(*) > 0 FROM information_schema.tables WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?"
-			var exists bool
-			err := conn.QueryRowContext(ctx, query, t.schemaOrNil(), table).Scan(&exists)
-			return nil, missing(table, name, exists, err)
+			return nil, missingColumn{table, name}
 		case err != nil:
 			return nil, err
 		case transactions == "NO":

@@ -163,6 +163,14 @@ func (d postgres) columns(ctx context.Context, conn *sql.Conn, t tables, table s
 		SELECT type.typname, attribute.atttypmod
 		FROM pg_catalog.pg_attribute AS attribute JOIN pg_catalog.pg_type AS type ON type.oid = attribute.atttypid
 		WHERE attribute.attrelid = to_regclass($1) AND attribute.attname = $2 AND NOT attribute.attisdropped`
+	var exists bool // asked first: another client may be creating the table
+	err := conn.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", t.name(table)).Scan(&exists)
+	if err == nil && !exists {
+		err = missingTable(table)
+	}
+	if err != nil {
+		return nil, err
+	}
 	var columns []column
 	for _, name := range names {
 		var typ string
@@ -170,9 +178,7 @@ func (d postgres) columns(ctx context.Context, conn *sql.Conn, t tables, table s
 		err := conn.QueryRowContext(ctx, query, t.name(table), name).Scan(&typ, &modifier)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			var exists bool
-			err := conn.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", t.name(table)).Scan(&exists)
-			return nil, missing(table, name, exists, err)
+			return nil, missingColumn{table, name}
 		case err != nil:
 			return nil, err
 		case typ != "varchar" && typ != "text":
