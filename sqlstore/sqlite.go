@@ -21,6 +21,7 @@ const (
 )
 
 type sqlite struct {
+	db *sql.DB // to see how many connections the pool may have
 	// modeIsSet is true if the journal mode needs no setting: it is WAL, or as
 	// near to WAL as the file can have, or must be left alone.
 	modeIsSet atomic.Bool
@@ -89,6 +90,9 @@ func (*sqlite) isClean(ctx context.Context, conn *sql.Conn) bool {
 }
 
 func (d *sqlite) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, error) {
+	if err := d.checkFile(ctx, conn); err != nil {
+		return layout{}, err
+	}
 	for _, table := range []string{t.sessions, t.messages} {
 		exists, err := d.exists(ctx, conn, table)
 		if err != nil {
@@ -134,6 +138,20 @@ func (d *sqlite) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout,
 		found.ahead, err = d.ahead(ctx, conn, t.messages)
 	}
 	return found, err
+}
+
+// checkFile refuses a database without a file if the pool may have several
+// connections: each of them would have a database of its own.
+func (d *sqlite) checkFile(ctx context.Context, conn *sql.Conn) error {
+	if d.db.Stats().MaxOpenConnections == 1 {
+		return nil
+	}
+	var file string
+	err := conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file)
+	if err == nil && file == "" {
+		return fmt.Errorf("the database has no file, and so belongs to one connection: give the DSN of a file, or call db.SetMaxOpenConns(1): %w", errors.ErrUnsupported)
+	}
+	return err
 }
 
 // checkID makes sure that the ID of a message is SQLite's own number of the

@@ -56,7 +56,7 @@ func newStore(db *sql.DB, dialect Dialect, opts []Option) (*Store, error) {
 	s := &Store{db: db}
 	switch dialect {
 	case SQLite:
-		lite := new(sqlite)
+		lite := &sqlite{db: db}
 		lite.modeIsSet.Store(c.withoutWAL)
 		s.database = lite
 	case PostgreSQL:

@@ -99,9 +99,6 @@ func (s *Store) CreateTables(ctx context.Context) error {
 		return fmt.Errorf("sqlstore: CreateTables: %w", err)
 	}
 	err := s.onConnection(ctx, func(conn *sql.Conn) error {
-		if err := s.checkFile(ctx, conn); err != nil {
-			return err
-		}
 		var missing missingTable
 		if _, err := s.database.inspect(ctx, conn, s.tables); !errors.As(err, &missing) {
 			// If the tables exist, err is nil: no right to create tables is

@@ -203,27 +203,10 @@ func (s *Store) layout(ctx context.Context, conn *sql.Conn) (*layout, error) {
 	if found := s.found.Load(); found != nil {
 		return found, nil
 	}
-	if err := s.checkFile(ctx, conn); err != nil {
-		return nil, err
-	}
 	found, err := s.database.inspect(ctx, conn, s.tables)
 	if err != nil {
 		return nil, err
 	}
 	s.found.Store(&found)
 	return &found, nil
-}
-
-// checkFile refuses a SQLite database without a file if the pool may have several
-// connections: each of them would have a database of its own.
-func (s *Store) checkFile(ctx context.Context, conn *sql.Conn) error {
-	if _, ok := s.database.(*sqlite); !ok || s.db.Stats().MaxOpenConnections == 1 {
-		return nil
-	}
-	var file string
-	err := conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file)
-	if err == nil && file == "" {
-		return fmt.Errorf("the database has no file, and so belongs to one connection: give the DSN of a file, or call db.SetMaxOpenConns(1): %w", errors.ErrUnsupported)
-	}
-	return err
 }
