@@ -18,7 +18,7 @@ import (
 
 // rekeySession returns a session that writes under one key, and also reads with
 // another one. The keys are fixed, because child processes use them.
-func rekeySession(s encsession.Session, write, read string) (*encsession.EncryptedSession, error) {
+func rekeySession(s encsession.Session, write, read string, opts ...encsession.Option) (*encsession.EncryptedSession, error) {
 	writeKey, err := encsession.ParsePythonKey(write)
 	if err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func rekeySession(s encsession.Session, write, read string) (*encsession.Encrypt
 		return nil, err
 	}
 	keys := encsession.Keyring{Current: writeKey, Older: []encsession.Key{readKey}}
-	return encsession.New(s, keys, encsession.WithTTL(encsession.NoExpiry), encsession.WithUnreadableHistory())
+	return encsession.New(s, keys, append(opts, encsession.WithTTL(encsession.NoExpiry), encsession.WithUnreadableHistory())...)
 }
 
 const formerKey, currentKey = "the former key of the test", "the current key of the test"
@@ -57,6 +57,11 @@ func TestOperationsBesideOthers(t *testing.T) {
 			require.NoError(t, err)
 			current, former = append(current, c), append(former, o)
 		}
+		// Beside SealPlaintext, a pop needs WithPlaintext. Without it, a pop passes
+		// over plaintext, and may come to an older item of the batch that was
+		// sealed a moment later.
+		popper, err := rekeySession(handles[1], currentKey, formerKey, encsession.WithPlaintext())
+		require.NoError(t, err)
 
 		ctx := t.Context()
 		var adding, working sync.WaitGroup
@@ -79,7 +84,7 @@ func TestOperationsBesideOthers(t *testing.T) {
 			func() error { _, err := current[1].SealPlaintext(ctx); return err },
 			func() error { _, err := former[0].Audit(ctx); return err },
 			func() error {
-				item, err := current[1].PopItem(ctx)
+				item, err := popper.PopItem(ctx)
 				if item != nil {
 					mu.Lock()
 					defer mu.Unlock()
@@ -106,7 +111,7 @@ func TestOperationsBesideOthers(t *testing.T) {
 		close(done)
 		working.Wait()
 
-		_, err := current[0].Rekey(ctx)
+		_, err = current[0].Rekey(ctx)
 		require.NoError(t, err)
 		_, err = current[0].SealPlaintext(ctx)
 		require.NoError(t, err)
