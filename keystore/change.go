@@ -188,10 +188,7 @@ func (s *Store) addRow(ctx context.Context, tenant string, v view, expected int6
 		return err
 	}
 	return s.inTransaction(ctx, func(c conn) error {
-		err := c.lock(ctx, tenant)
-		if err == nil {
-			v, err = c.read(ctx, tenant)
-		}
+		v, err := c.lockAndRead(ctx, tenant)
 		if err == nil {
 			err = v.judge()
 		}
@@ -234,11 +231,7 @@ func (s *Store) setRetired(ctx context.Context, method, tenant string, number in
 	err := s.check(ctx, tenant)
 	if err == nil {
 		err = s.inTransaction(ctx, func(c conn) error {
-			err := c.lock(ctx, tenant)
-			var v view
-			if err == nil {
-				v, err = c.read(ctx, tenant)
-			}
+			v, err := c.lockAndRead(ctx, tenant)
 			if err == nil {
 				_, err = v.find(number)
 			}

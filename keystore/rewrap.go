@@ -30,8 +30,11 @@ const maxFailures = 10
 // with the newest version. To leave an old version behind, give the same
 // Wrapper a new name.
 func (s *Store) Rewrap(ctx context.Context) (rewrapped int, err error) {
+	if err := s.check(ctx, "-"); err != nil {
+		return 0, wrapError("Rewrap", "", err)
+	}
 	var failures []error
-	for r, err := range s.allRowsToRewrap(ctx) {
+	for r, err := range s.allRows(ctx, "k.wrapped IS NOT NULL AND k.wrapper <> ?", s.current.Name) {
 		if err != nil {
 			return rewrapped, wrapError("Rewrap", "", errors.Join(append(failures, err)...))
 		}
@@ -50,16 +53,6 @@ func (s *Store) Rewrap(ctx context.Context) (rewrapped int, err error) {
 		}
 	}
 	return rewrapped, wrapError("Rewrap", "", errors.Join(failures...))
-}
-
-func (s *Store) allRowsToRewrap(ctx context.Context) func(func(listedRow, error) bool) {
-	return func(yield func(listedRow, error) bool) {
-		if err := s.check(ctx, "-"); err != nil {
-			yield(listedRow{}, err)
-			return
-		}
-		s.allRows(ctx, "k.wrapped IS NOT NULL AND k.wrapper <> ?", s.current.Name)(yield)
-	}
 }
 
 // rewrap opens a row to verify it, and wraps its secret again. It replaces the

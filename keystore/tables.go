@@ -197,6 +197,15 @@ func (c conn) lock(ctx context.Context, tenant string) error {
 	return rows.Err()
 }
 
+// lockAndRead locks a tenant, and then returns what no other call can change any
+// more until this transaction ends.
+func (c conn) lockAndRead(ctx context.Context, tenant string) (view, error) {
+	if err := c.lock(ctx, tenant); err != nil {
+		return view{}, err
+	}
+	return c.read(ctx, tenant)
+}
+
 // rowColumns are the columns of a row, in the order of nullRow.into.
 const rowColumns = "k.number, k.wrapped, k.wrapper, k.fingerprint, k.created_at, k.active_at, k.retired_at, k.destroyed_at"
 
