@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/encsession/encsession"
-	"github.com/encsession/encsession/sqlstore"
 )
 
 // olderEnv names a folder with a folder for each older SDK of older.txt, and one
@@ -90,20 +89,14 @@ func TestClassesAndVersions(t *testing.T) {
 // newest.
 func TestOldestSDKOrdersByTime(t *testing.T) {
 	require.Contains(t, olderSDKs(t), byTimeAlone)
-	path := filepath.Join(t.TempDir(), "sessions.db")
-	db, err := sql.Open("sqlite", path)
+	d := openSQLite(t, "SQLiteSession", "")
+	d.create(t)
+	db, err := sql.Open("sqlite", d.url)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	store, err := sqlstore.New(db, sqlstore.SQLite)
-	require.NoError(t, err)
-	require.NoError(t, store.CreateTables(t.Context()))
-	d := &database{
-		class: "SQLiteSession", url: path, options: map[string]string{},
-		store: func(id string) encsession.Session { return store.Session(id) },
-	}
+	defer db.Close()
 	key := encsession.GenerateKey()
 	add(t, d.goSession(t, sessionID, key), numbered(1, 2)...)
-	_, err = db.Exec("UPDATE agent_messages SET created_at = datetime(created_at, '-1 hour') WHERE id = 2")
+	_, err = db.Exec("UPDATE " + d.options["messages_table"] + " SET created_at = datetime(created_at, '-1 hour') WHERE id = 2")
 	require.NoError(t, err)
 
 	old, today := startOlder(t, byTimeAlone), startPython(t)

@@ -13,28 +13,31 @@ import (
 	"github.com/encsession/encsession/sqlstore"
 )
 
+// open returns a store with connections of its own, and makes the tables that are
+// missing.
+func open(t *testing.T, dsn string) *sqlstore.Store {
+	db, err := sql.Open("sqlite3", dsn)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	store, err := sqlstore.New(db, sqlstore.SQLite)
+	require.NoError(t, err)
+	require.NoError(t, store.CreateTables(t.Context()))
+	return store
+}
+
 // TestSuite runs the conformance suite over the store, and over an
 // EncryptedSession over it.
 func TestSuite(t *testing.T) {
 	t.Parallel()
-	path := "file:" + filepath.Join(t.TempDir(), "conversations.db")
-	open := func() *sqlstore.Store {
-		db, err := sql.Open("sqlite3", path)
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, db.Close()) })
-		store, err := sqlstore.New(db, sqlstore.SQLite)
-		require.NoError(t, err)
-		return store
-	}
-	store := open()
-	require.NoError(t, store.CreateTables(t.Context()))
+	dsn := "file:" + filepath.Join(t.TempDir(), "conversations.db")
+	store := open(t, dsn)
 	key, err := encsession.ParseKey(encsession.GenerateKey())
 	require.NoError(t, err)
 
-	t.Run("store", func(t *testing.T) {
-		sessiontest.Run(t, func(_ *testing.T, sessionID string) encsession.Session {
+	t.Run("store", func(sub *testing.T) {
+		sessiontest.Run(sub, func(_ *testing.T, sessionID string) encsession.Session {
 			return store.Session(sessionID)
-		}, sessiontest.WithSessions(store.Sessions), sessiontest.WithReopen(func(*testing.T) { store = open() }))
+		}, sessiontest.WithSessions(store.Sessions), sessiontest.WithReopen(func(*testing.T) { store = open(t, dsn) }))
 	})
 	t.Run("encrypted", func(t *testing.T) {
 		sessiontest.RunEncrypted(t, func(t *testing.T, sessionID string) (decorator, inner encsession.Session) {
@@ -49,16 +52,11 @@ func TestSuite(t *testing.T) {
 // its method Code returns a type of its own.
 func TestAnotherClientIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	path := "file:" + filepath.Join(t.TempDir(), "conversations.db") + "?_pragma=busy_timeout(1)"
+	dsn := "file:" + filepath.Join(t.TempDir(), "conversations.db") + "?_pragma=busy_timeout(1)"
 	const clients, items = 4, 25
 	done := make(chan error, clients)
 	for range clients {
-		db, err := sql.Open("sqlite3", path)
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, db.Close()) })
-		store, err := sqlstore.New(db, sqlstore.SQLite)
-		require.NoError(t, err)
-		require.NoError(t, store.CreateTables(t.Context()))
+		store := open(t, dsn)
 		go func() {
 			for range items {
 				if err := store.Session("s").AddItems(t.Context(), encsession.Item(`{"n":1}`)); err != nil {
