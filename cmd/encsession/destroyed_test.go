@@ -27,7 +27,7 @@ func (w clearWrapper) Decrypt(ctx context.Context, text []byte) ([]byte, error) 
 
 // newKeystore makes a keystore in a file. Each of the destroyed tenants was
 // destroyed an hour ago.
-func newKeystore(t *testing.T, file string, destroyed ...string) (*sql.DB, *keystore.Store) {
+func newKeystore(t *testing.T, file string, destroyed ...string) *keystore.Store {
 	t.Helper()
 	db, err := sql.Open("sqlite", file)
 	require.NoError(t, err)
@@ -41,7 +41,7 @@ func newKeystore(t *testing.T, file string, destroyed ...string) (*sql.DB, *keys
 	}
 	_, err = db.Exec("UPDATE encsession_keys SET destroyed_at = destroyed_at - 3600 * 1000000")
 	require.NoError(t, err)
-	return db, keys
+	return keys
 }
 
 func TestDeleteDestroyed(t *testing.T) {
@@ -51,7 +51,7 @@ func TestDeleteDestroyed(t *testing.T) {
 	for _, id := range []string{"acme/1", "acme/2", "acme", "globex/1", "initech/1"} {
 		addUnder(t, store.Session(id), &key, encsession.Item(`{"n":1}`), encsession.Item(`{"n":2}`))
 	}
-	_, keys := newKeystore(t, keysFile, "acme", "unknown")
+	keys := newKeystore(t, keysFile, "acme", "unknown")
 	_, err := keys.Create(t.Context(), "globex")
 	require.NoError(t, err)
 	_, err = keys.Destroy(t.Context(), "initech")

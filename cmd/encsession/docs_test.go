@@ -115,7 +115,7 @@ func (d *documentTest) meanwhile(what string) {
 			d.add(pastSession, "", string(item))
 		}
 	case "the keys of user-alice were destroyed an hour ago":
-		_, keys := newKeystore(d.T, filepath.Join(d.folder, "keys.db"), "user-alice")
+		keys := newKeystore(d.T, filepath.Join(d.folder, "keys.db"), "user-alice")
 		for _, tenant := range []string{"user-bob", "user-carol"} {
 			_, err := keys.Create(d.T.Context(), tenant)
 			require.NoError(d, err)
