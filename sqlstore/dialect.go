@@ -69,8 +69,9 @@ type database interface {
 	// begin returns the statements that begin a write transaction.
 	begin() []string
 
-	// prepare makes a connection that comes from the pool ready for use.
-	prepare(ctx context.Context, conn *sql.Conn) error
+	// prepare makes a connection that comes from the pool ready for an attempt.
+	// The first attempt of a call is 1.
+	prepare(ctx context.Context, conn *sql.Conn, attempt int) error
 
 	// isClean reports whether the connection has no transaction open after a
 	// ROLLBACK on it has failed.

@@ -70,7 +70,7 @@ func (d *mysql) begin() []string {
 	return []string{"SET TRANSACTION ISOLATION LEVEL " + level, "START TRANSACTION"}
 }
 
-func (*mysql) prepare(context.Context, *sql.Conn) error { return nil }
+func (*mysql) prepare(context.Context, *sql.Conn, int) error { return nil }
 
 // isClean returns false: ROLLBACK fails only if the connection is broken.
 func (*mysql) isClean(context.Context, *sql.Conn) bool { return false }

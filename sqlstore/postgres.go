@@ -56,7 +56,7 @@ func (postgres) lock() string { return "SELECT 1 FROM {sessions} WHERE session_i
 // reads afterwards.
 func (postgres) begin() []string { return []string{"BEGIN ISOLATION LEVEL READ COMMITTED"} }
 
-func (postgres) prepare(context.Context, *sql.Conn) error { return nil }
+func (postgres) prepare(context.Context, *sql.Conn, int) error { return nil }
 
 // isClean returns false: ROLLBACK fails only if the connection is broken.
 func (postgres) isClean(context.Context, *sql.Conn) bool { return false }

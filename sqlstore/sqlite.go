@@ -50,10 +50,14 @@ func (*sqlite) lock() string { return "" }
 // at once.
 func (*sqlite) begin() []string { return []string{"BEGIN IMMEDIATE"} }
 
-// prepare sets the busy timeout each time. The timeout belongs to the
-// connection, and prepare cannot see whether the pool has just opened it. WAL
-// mode belongs to the file, so it is set once.
-func (d *sqlite) prepare(ctx context.Context, conn *sql.Conn) error {
+// prepare sets WAL mode, which belongs to the file, once. The busy timeout
+// belongs to the connection. prepare sets it if another client may have been in
+// the way of the attempt before, and so leaves most calls without a statement
+// more.
+func (d *sqlite) prepare(ctx context.Context, conn *sql.Conn, attempt int) error {
+	if attempt == 1 && d.modeIsSet.Load() {
+		return nil
+	}
 	var timeout int
 	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // maxIdentifier is the length to which PostgreSQL cuts longer identifiers.
@@ -20,6 +21,7 @@ type tables struct {
 	sessions, messages string
 	database           database
 	names              *strings.Replacer
+	filled             *sync.Map // the statements that fill has made, by their texts
 }
 
 func newTables(d database, c config) tables {
@@ -28,6 +30,7 @@ func newTables(d database, c config) tables {
 		sessions: c.sessions,
 		messages: c.messages,
 		database: d,
+		filled:   new(sync.Map),
 	}
 	t.names = strings.NewReplacer(
 		"{sessions}", t.name(c.sessions),
@@ -77,8 +80,16 @@ func cut(name string) string {
 // table, for something that belongs to it, or for one of two conditions. Every
 // parameter is a question mark. {same ID} has two parameters, both the session
 // ID. It includes {checked}, which begins with AND.
+//
+// A text holds no values, so a Store has few of them, and fill keeps each
+// statement that it has made.
 func (t tables) fill(query string) string {
-	return t.database.placeholders(t.names.Replace(query))
+	if statement, ok := t.filled.Load(query); ok {
+		return statement.(string)
+	}
+	statement := t.database.placeholders(t.names.Replace(query))
+	t.filled.Store(query, statement)
+	return statement
 }
 
 // exec executes statements without parameters.

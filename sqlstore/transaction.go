@@ -34,20 +34,20 @@ func (s *Store) check(ctx context.Context) error {
 // onConnection calls f with a connection that is ready for use. If f fails
 // because of other clients, it is called again with another connection.
 func (s *Store) onConnection(ctx context.Context, f func(*sql.Conn) error) error {
-	attempt := func() error {
+	attempt := func(n int) error {
 		conn, err := s.db.Conn(ctx)
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
-		if err := s.database.prepare(ctx, conn); err != nil {
+		if err := s.database.prepare(ctx, conn, n); err != nil {
 			return err
 		}
 		return f(conn)
 	}
 	start := time.Now()
 	for n := 1; ; n++ {
-		err := attempt()
+		err := attempt(n)
 		if err == nil {
 			return nil
 		}
