@@ -120,7 +120,7 @@ func BenchmarkGet(b *testing.B) {
 }
 
 func (f *fixture) bareGet(b *testing.B, db *sql.DB, limit int) (items []Item) {
-	query := f.tables.fill(f.found.Load().newestQuery())
+	query := f.tables.fill(f.found.Load().newestQuery("id, message_data"))
 	rows, err := db.QueryContext(b.Context(), query, "s", "s", limit)
 	require.NoError(b, err)
 	defer rows.Close()

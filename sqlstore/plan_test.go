@@ -29,7 +29,7 @@ func TestReadsThroughTheIndex(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, texts(numbered(451, 500)), texts(items))
 
-				query := f.tables.fill(f.found.Load().newestQuery())
+				query := f.tables.fill(f.found.Load().newestQuery("message_data"))
 				switch b.dialect {
 				case SQLite:
 					f.requireSQLitePlan(t, by, query)

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"iter"
 	"math"
 	"strings"
@@ -41,7 +42,7 @@ func list(s string, n int) string { return strings.Repeat(", "+s, n)[2:] }
 
 // row is a row of the messages table that holds an item.
 type row struct {
-	id   int64
+	id   int64 // 0 if nobody asked for it
 	data Item
 }
 
@@ -49,39 +50,46 @@ type row struct {
 // is 0 or less. It first looks at limit rows. If too few of them are JSON, it
 // looks at twice as many, and so on. Each look is one query, which sees the
 // session as it is at one moment.
-func (t transaction) newest(ctx context.Context, limit int) ([]row, error) {
+func (t transaction) newest(ctx context.Context, limit int, withID bool) ([]row, error) {
 	if limit <= 0 {
 		limit = math.MaxInt
 	}
 	for window := limit; ; window = min(window, math.MaxInt/2) * 2 {
-		found, seen, err := t.newestAmong(ctx, limit, window)
+		found, seen, err := t.newestAmong(ctx, limit, window, withID)
 		if err != nil || len(found) == limit || seen < window {
 			return found, err
 		}
 	}
 }
 
-// newestQuery returns the query for the newest rows of a session. Its
+// newestQuery returns the query for columns of the newest rows of a session. Its
 // parameters are those of {same ID} and the number of rows.
-func (l layout) newestQuery() string {
-	return "SELECT id, message_data FROM {messages} WHERE {same ID} ORDER BY " + l.newestFirst + " LIMIT ?"
+func (l layout) newestQuery(columns string) string {
+	return "SELECT " + columns + " FROM {messages} WHERE {same ID} ORDER BY " + l.newestFirst + " LIMIT ?"
 }
 
 // newestAmong returns at most limit items among the newest window rows. It also
 // returns how many rows it has seen.
-func (t transaction) newestAmong(ctx context.Context, limit, window int) (found []row, seen int, err error) {
-	rows, err := t.QueryContext(ctx, t.tables.fill(t.layout.newestQuery()), t.sessionID, t.sessionID, window)
+func (t transaction) newestAmong(ctx context.Context, limit, window int, withID bool) (found []row, seen int, err error) {
+	var r row
+	var data sql.RawBytes // valid until the next row
+	columns, dest := "message_data", []any{&data}
+	if withID {
+		columns, dest = columns+", id", append(dest, &r.id)
+	}
+	rows, err := t.QueryContext(ctx, t.tables.fill(t.layout.newestQuery(columns)), t.sessionID, t.sessionID, window)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer rows.Close()
+	var memory blocks
 	for len(found) < limit && rows.Next() {
-		var r row
-		if err := rows.Scan(&r.id, (*[]byte)(&r.data)); err != nil {
+		if err := rows.Scan(dest...); err != nil {
 			return nil, 0, err
 		}
 		seen++
-		if isJSON(r.data) {
+		if isJSON(data) {
+			r.data = memory.copy(data)
 			found = append(found, r)
 		}
 	}
@@ -89,4 +97,26 @@ func (t transaction) newestAmong(ctx context.Context, limit, window int) (found 
 		return nil, 0, err
 	}
 	return found, seen, rows.Close()
+}
+
+// blockSize is the most bytes that items share a block of memory in. A block for
+// each item would be slower. One block for all items would keep a whole history
+// in memory while the caller keeps one item.
+const blockSize = 64 << 10
+
+// blocks copies items into blocks of memory. A new block is as large as all
+// items before it, so that at most half of the memory stays unused.
+type blocks struct {
+	block  []byte
+	copied int // bytes
+}
+
+func (b *blocks) copy(data []byte) Item {
+	if len(data) > cap(b.block)-len(b.block) {
+		b.block = make([]byte, 0, max(len(data), min(b.copied, blockSize)))
+	}
+	b.copied += len(data)
+	start := len(b.block)
+	b.block = append(b.block, data...)
+	return Item(b.block[start:len(b.block):len(b.block)])
 }

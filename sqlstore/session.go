@@ -51,7 +51,7 @@ func (s *Session) getItems(ctx context.Context, limit int) ([]Item, error) {
 	}
 	var items []Item
 	err := s.read(ctx, func(t transaction) error {
-		rows, err := t.newest(ctx, limit)
+		rows, err := t.newest(ctx, limit, false)
 		if err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (s *Session) popItem(ctx context.Context) (Item, error) {
 		if err := t.lock(ctx); err != nil {
 			return err
 		}
-		rows, err := t.newest(ctx, 1)
+		rows, err := t.newest(ctx, 1, true)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
