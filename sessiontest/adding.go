@@ -48,7 +48,7 @@ var allOrNothing = check{
 			}
 			s.wantRefused(n, bad)
 		}
-		// These are more items than a store may send to its database at a time.
+		// Many a store cannot send so many items to its database at a time.
 		s.wantRefused(n, append(numbered(6, 1_200), notJSON()[0])...)
 		s.add(batch...)
 		s.want(append(n, batch...)...)
