@@ -42,8 +42,7 @@
 // To remove an item from below others, PopItem needs a store that is a
 // [Rewriter]. Over a store with only the methods of Session, it removes the
 // expired items that lie above the one that it pops. If any other unreadable
-// item lies above it, PopItem returns an error that wraps
-// [errors.ErrUnsupported].
+// item comes first, it returns an error that wraps [errors.ErrUnsupported].
 //
 // # Keys
 //

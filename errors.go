@@ -6,10 +6,10 @@ import (
 )
 
 // The errors that callers test for with [errors.Is]. An error of this package
-// wraps the one that is its cause. It names the item by a number: an argument
-// by its index, a stored item by its position from the newest, which is 0. None
-// holds a key, a plaintext, a token or other stored text. Errors of a store and
-// of a KeySource are wrapped as they are.
+// wraps the one of these that is its cause. If it is about an item, it says
+// which: an argument by its index, a stored item by its position from the
+// newest, which is 0. None holds a key, a plaintext, a token or other stored
+// text. Errors of a store and of a KeySource are wrapped as they are.
 //
 // The first five say why a stored item is not readable. [Sealer.Open] returns
 // them. [EncryptedSession] leaves such items out of its reads and tells its
@@ -28,22 +28,22 @@ var (
 	// ErrUndecryptable is the reason for a well-formed envelope that no key
 	// opens: it was sealed under another key or for another session, or it was
 	// altered. A token with a good signature and bad padding is undecryptable
-	// too. Sealer.Reseal returns it too. AddItems and SealPlaintext return it
+	// too. Sealer.Reseal also returns it. AddItems and SealPlaintext return it
 	// if the keys do not fit the history. PopItem and RewriteItems return it if
-	// they would have to change plaintext that lies below such an item. A
-	// SkippedError can wrap it.
+	// they would have to remove or replace plaintext that lies below such an
+	// item. A SkippedError can wrap it.
 	ErrUndecryptable = errors.New("item is not authentic: another key, another session, or altered")
 
 	// ErrMalformed is the reason for stored bytes that cannot be an item under
 	// any key: not a JSON object, an envelope of another shape or version, or a
 	// token that is not canonical. It is also the reason for an authentic
-	// payload that is not a JSON object. Sealer.Reseal returns it too. PopItem
-	// and RewriteItems return it if they would have to change plaintext that
-	// lies below such an item. A SkippedError can wrap it.
+	// payload that is not a JSON object. Sealer.Reseal also returns it. PopItem
+	// and RewriteItems return it if they would have to remove or replace
+	// plaintext that lies below such an item. A SkippedError can wrap it.
 	ErrMalformed = errors.New("item is malformed")
 
 	// ErrPlaintext is the reason for a stored item that is not an envelope,
-	// unless WithPlaintext is set. Sealer.Reseal returns it too. AddItems
+	// unless WithPlaintext is set. Sealer.Reseal also returns it. AddItems
 	// returns it if the history is not encrypted. A SkippedError can wrap it.
 	ErrPlaintext = errors.New("item is not encrypted")
 

@@ -121,10 +121,10 @@ func (k Key) equal(other Key) bool {
 type KeySource interface {
 	// Keys returns the keys for a session. Every call that needs keys calls it
 	// once, in the goroutine of the call. Rekey, SealPlaintext, Purge,
-	// DeleteItems and RewriteItems call it again before each further batch. It
-	// must be safe for concurrent use and should end with the context. Caching,
-	// if any, is its own affair. It must not change the keyring after returning
-	// it.
+	// DeleteItems and RewriteItems call it again before each further batch and
+	// pass. It must be safe for concurrent use and should end with the context.
+	// Caching, if any, is its own affair. It must not change the keyring after
+	// returning it.
 	//
 	// Its error becomes the error of the call, which then changes nothing more.
 	// If the keys of the session were destroyed on purpose, it returns an error

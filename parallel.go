@@ -13,8 +13,8 @@ import (
 // (BenchmarkParallel, on two cores of a virtual machine).
 const parallelBytes = 64 << 10
 
-// work is what the func each does for one item; it may change the item. It is a
-// type and not a func so that it need not be on the heap.
+// work is the task that the func each does for one item. It may change the
+// item. It is a type and not a func so that it need not be on the heap.
 type work[T any] interface {
 	size(item *T) int // in bytes
 	do(i int, item *T) error

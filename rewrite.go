@@ -295,12 +295,13 @@ func (s *EncryptedSession) remove(ctx context.Context, c *call, doomed func(l lo
 // DeleteItems removes every item for which match returns true, and returns how
 // many. It is for erasure, such as "everything that this person said".
 //
-// match sees every authentic item once, newest first, expired ones too. Under
-// [WithPlaintext] it also sees the plaintext above the first undecryptable or
-// malformed item. It does not see items that are added meanwhile. match runs in
-// the caller's goroutine with no lock held. It may keep the item. If another
-// client changes an item before it is removed, DeleteItems walks again, at most
-// ten times in all: then match sees all items again, and the added ones too.
+// match sees every authentic item once, newest first, expired ones too, but no
+// malformed ones. Under [WithPlaintext] it also sees the plaintext above the
+// first undecryptable or malformed item. It does not see items that are added
+// meanwhile. match runs in the caller's goroutine with no lock held. It may
+// keep the item. If another client changes an item before it is removed,
+// DeleteItems walks again, at most ten times in all: then match sees all items
+// again, and the added ones too.
 //
 // If there are items that match did not see (undecryptable and malformed ones,
 // and plaintext), DeleteItems finishes its work and returns a [*SkippedError]

@@ -15,9 +15,9 @@ import (
 // more, and afterwards none of them remains in the store. The other sessions
 // stay as they are.
 //
-// Changed of a [Result] counts the stored items of a session that was cleared,
-// encrypted or not. If the [OpenFunc] itself returns the ErrKeyDestroyed, the
-// session is not cleared, only counted as erased.
+// The field Changed of a [Result] counts the stored items of a session that was
+// cleared, encrypted or not. If the [OpenFunc] itself returns the
+// ErrKeyDestroyed, the session is not cleared, only counted as erased.
 //
 // A process that has the key in memory can still add to a session. So first
 // wait until no process has it: package keystore tells when, by the field

@@ -58,8 +58,8 @@ var rewriteOrder = check{
 		}
 		s.want(all...)
 
-		// If edit removes or replaces items, the rest of the pass is the same
-		// as without that.
+		// If edit removes or replaces items, it still gets all others, in the
+		// same order.
 		var seen batches
 		var want []encsession.Item
 		changed := 0
