@@ -10,8 +10,8 @@ import (
 
 // Report is the result of [EncryptedSession.Audit] for a session. The six
 // counts from Readable to Malformed add up to Items. A store may pass over rows
-// that are no items, as sqlstore does with rows that are not JSON. These are in
-// no count.
+// that are not items, as sqlstore does with rows that are not JSON. No count
+// includes these rows.
 type Report struct {
 	Items         int // all that the store holds
 	Readable      int // authentic, within the TTL, and a JSON object

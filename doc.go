@@ -17,10 +17,9 @@
 //	items, err := session.GetItems(ctx, 50) // the newest 50 that are readable, oldest first
 //
 // [Typed] gives a view of a Session whose items are values of a Go type.
-// [Sealer] does the same work without a Session, for items that are stored in
-// another way. [MemorySession] is a store in memory, the reference for others;
-// the package sessiontest checks a store of your own against the rules of
-// Session.
+// [Sealer] encrypts and opens items that are not stored in a Session.
+// [MemorySession] is a store in memory, the reference for others; the package
+// sessiontest checks a store of your own against the rules of Session.
 //
 // A read drops every item that is not readable: it leaves the item out and goes
 // on, and the item stays in the store. An item is not readable if it is older
@@ -41,9 +40,9 @@
 // A pop removes the newest readable item and nothing else. It removes no
 // plaintext from below an item that no key opens: a wrong key destroys nothing.
 // To remove an item from below others, PopItem needs a store that is a
-// [Rewriter]. Over a store with only the methods of Session, it reaches below
-// expired items by removing them. If the newest item that has not expired is
-// not readable, it returns an error that wraps [errors.ErrUnsupported].
+// [Rewriter]. Over a store with only the methods of Session, it removes the
+// expired items that lie above the one that it pops. If any other unreadable
+// item comes first, it returns an error that wraps [errors.ErrUnsupported].
 //
 // # Keys
 //
@@ -59,9 +58,9 @@
 // apart in logs and on two machines.
 //
 // A [KeySource] looks keys up at run time: one key for each tenant, or a key
-// that changes without a restart. It is asked once per call. If it returns
-// [ErrKeyDestroyed], the session is erased for good; it is not under a wrong
-// key.
+// that changes without a restart. It is asked once per call. It returns
+// [ErrKeyDestroyed] for a session that was erased for good, so that nobody
+// takes the session for one under a wrong key.
 //
 // A key is changed in five steps:
 //
@@ -86,9 +85,10 @@
 // the old one: its pop deletes every item that it cannot read.
 //
 // No Key, Keyring, Sealer, Option or EncryptedSession shows a key, however it
-// is printed, logged or encoded, and no error or [Event] holds a key, an item
-// or other stored text. A [DecodeError] gives its item to the caller who asks
-// for it, and prints none of it.
+// is printed, logged or encoded. No error of this package and no [Event] holds
+// a key, an item or other stored text. But errors of a store and of a KeySource
+// are wrapped as they are. A [DecodeError] gives its item to the caller who
+// asks for it, and prints none of it.
 //
 // # Migration from plaintext
 //
@@ -97,10 +97,12 @@
 // whoever can write to the database can put words into the history. So run
 // [EncryptedSession.SealPlaintext] once for every session, while everybody who
 // can write to the database is trusted. Then drop WithPlaintext for good.
-// Sealed plaintext has an age, and expires with the TTL: choose that first.
+// Sealed plaintext has an age and expires with the TTL, so choose the TTL
+// first.
 //
-// Without WithPlaintext, such items are dropped with [ErrPlaintext], and
-// AddItems refuses to write into a session that holds nothing else.
+// Without WithPlaintext, a read drops items that are not encrypted, with
+// [ErrPlaintext]. AddItems refuses to write if some of the newest items are not
+// encrypted and no key opens any of them.
 //
 // # Erasure
 //
@@ -116,9 +118,9 @@
 //	{"__enc__":1,"v":1,"kid":"hkdf-v1","payload":"<Fernet token>"}
 //
 // The item's JSON is the plaintext of the token. Items that Python writes are
-// read, in the layout of each of its stores. The age of an item is counted as
-// there, in whole seconds. Some behaviour differs. A pop in Python deletes
-// items that it cannot read, and here it does not. An envelope of another
+// read, in the layout of each of its stores. The age of an item is counted in
+// whole seconds, as in Python. Some behaviour differs. A pop in Python deletes
+// items that it cannot read; a pop here does not. An envelope of another
 // version is malformed here. A master key that Python versions read differently
 // is an error here. docs/compatibility.md lists all differences.
 //
@@ -129,17 +131,17 @@
 // reorder, duplicate, truncate or roll back the items of a session, and replay
 // a cleared conversation into the same session ID.
 //
-// Session IDs, the number of items, their sizes to 16 bytes, and the times of
-// sealing are visible. Session IDs are stored and logged, so they must not be
-// bearer tokens.
+// Session IDs, the number of items, their sizes in steps of 16 bytes, and the
+// times of sealing are visible. Session IDs are stored and logged, so they must
+// not be bearer tokens.
 //
 // The TTL is a policy of the reader: it hides items, and reads delete nothing.
 // A reader with another TTL, or another clock, reads whatever is still stored.
-// Purge and DeleteItems delete, and so does a pop over a store with four
-// methods. Items that were sealed in place or deleted may remain in database
-// files, logs and backups.
+// Purge and DeleteItems delete expired items. A pop over a store that is not a
+// [Rewriter] deletes those above the item that it pops. Items that were sealed
+// in place or deleted may remain in database files, logs and backups.
 //
-// Equal session IDs under one master key share a key, in whatever store they
-// are. If all sessions get the same [WithSessionID], nothing separates them any
-// more.
+// Sessions with the same ID and the same master key share a key, even in
+// different stores. If all sessions get the same [WithSessionID], nothing
+// separates them any more.
 package encsession

@@ -22,9 +22,9 @@ var (
 //
 // Reads leave out every item that is not readable: items that have expired,
 // that are from the future, that no key opens, that are malformed, or that are
-// not encrypted. An observer, set by [WithObserver], is told about them.
-// [WithStrictReads] makes all but the expired ones errors. [WithPlaintext]
-// makes items that are not encrypted readable.
+// not encrypted. An observer, set by [WithObserver], is told about them. Under
+// [WithStrictReads], an item that is not readable is an error unless it has
+// expired. [WithPlaintext] makes items that are not encrypted readable.
 type EncryptedSession struct {
 	config
 	store  hidden[Session]
@@ -121,11 +121,11 @@ func (s *EncryptedSession) Unwrap() Session {
 // AddItems checks that the keys fit the history, so that a server with a wrong
 // key does not split it. If no read of this handle has shown that already, it
 // looks at the newest stored item, and at the newest 16 if that one does not
-// decide. If the keys do not fit, it stores nothing and returns
+// decide. The keys fit if the current key opens one of these items. If it opens
+// none, AddItems stores nothing in two cases. It returns
 //
-//   - an [ErrUndecryptable] if the current key opens none of the 16, and no key
-//     opens the newest envelope among them that is within the TTL and not from
-//     the future;
+//   - an [ErrUndecryptable] if no key opens the newest envelope among the 16
+//     that is within the TTL and not from the future;
 //   - an [ErrPlaintext] if some of the 16 are not encrypted, no key opens any
 //     of them, and [WithPlaintext] is not set.
 //

@@ -272,8 +272,7 @@ func ExampleEncryptedSession_Rekey() {
 	if err := service.AddItems(ctx, message); err != nil {
 		log.Fatal(err)
 	}
-	// 3. Rekey seals the items that are still under the old key under the new
-	// one.
+	// 3. Rekey moves the items that are still under the old key to the new key.
 	changed, err := service.Rekey(ctx)
 	if err != nil {
 		log.Fatal(err)

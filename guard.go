@@ -13,8 +13,8 @@ const guardItems = 16
 
 // guard returns an error if the keys do not fit the history. So a writer with a
 // wrong key does not split a history, and a forgotten WithPlaintext does not
-// hide one. The guard remembers with the keys that they fit. It does not
-// remember a refusal.
+// hide one. If the keys fit, the guard remembers that in the keyset. It does
+// not remember a refusal.
 func (s *EncryptedSession) guard(ctx context.Context, keys *keyset) error {
 	if s.unreadableHistory || keys.fits.Load() {
 		return nil

@@ -24,9 +24,9 @@ import (
 // keySize is the number of bytes in a Fernet key, and so in every derived key.
 const keySize = len(fernet.Key{})
 
-// The info of HKDF (RFC 5869, section 2.3). hkdfInfo is the constant of
-// EncryptedSession in the OpenAI Agents SDK for Python. The key ID hkdf-v1 in
-// an envelope stands for it.
+// The info parameters of HKDF (RFC 5869, section 2.3). hkdfInfo is the constant
+// of EncryptedSession in the OpenAI Agents SDK for Python. The key ID hkdf-v1
+// in an envelope stands for it.
 const (
 	hkdfInfo        = "agents.session-store.hkdf.v1"
 	fingerprintInfo = "encsession.key-fingerprint.v1"
@@ -70,7 +70,7 @@ func (k Key) Fingerprint() string {
 	return hex.EncodeToString(sum)
 }
 
-// expand fills out by HKDF-SHA256 (RFC 5869).
+// expand writes the output of HKDF-SHA256 (RFC 5869) to all of out.
 func expand(secret []byte, salt, info string, out []byte) error {
 	_, err := io.ReadFull(hkdf.New(sha256.New, secret, []byte(salt), []byte(info)), out)
 	return err
@@ -121,9 +121,10 @@ func (k Key) equal(other Key) bool {
 type KeySource interface {
 	// Keys returns the keys for a session. Every call that needs keys calls it
 	// once, in the goroutine of the call. Rekey, SealPlaintext, Purge,
-	// DeleteItems and RewriteItems call it again before each batch. It must be
-	// safe for concurrent use and should end with the context. Caching, if any,
-	// is its own affair. It must not change the keyring after returning it.
+	// DeleteItems and RewriteItems call it again before each further batch and
+	// pass. It must be safe for concurrent use and should end with the context.
+	// Caching, if any, is its own affair. It must not change the keyring after
+	// returning it.
 	//
 	// Its error becomes the error of the call, which then changes nothing more.
 	// If the keys of the session were destroyed on purpose, it returns an error

@@ -65,8 +65,8 @@ func (e Event) Dropped(reason error) int {
 }
 
 // LogValue implements [slog.LogValuer]. It returns a group with the method, the
-// session, the duration, the counts that are not 0, with the drops by reason,
-// and the error, if any.
+// session, the duration and, if there is one, the error. It also has the counts
+// that are not 0; drops are counted by reason.
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{
 		slog.String("op", string(e.Op)),
@@ -123,8 +123,8 @@ func (s *EncryptedSession) begin(op Op) call {
 	return call{Event: Event{Op: op, SessionID: s.SessionID()}, start: time.Now()}
 }
 
-// end tells the observers about a call and returns the error of the call. A
-// call does nothing after it.
+// end tells the observers about a call and returns the error of the call. It is
+// the last thing that a call does.
 func (s *EncryptedSession) end(ctx context.Context, c *call, err error) error {
 	err = wrap(string(c.Op), err)
 	if s == nil {

@@ -35,10 +35,10 @@ func WithTTL(ttl time.Duration) Option {
 }
 
 // WithSessionID derives the keys for this ID instead of the store's. It is for
-// stores whose IDs are not known, change, or differ from those of other
-// services. SessionID returns this ID, and KeySources and events get it. Give
-// every session an ID of its own: a constant would give all sessions one key,
-// so that an item moved from one to another is readable there.
+// stores whose IDs are unknown, may change, or differ from the IDs that other
+// services use. SessionID returns this ID, and KeySources and events get it.
+// Give every session an ID of its own: a constant would give all sessions one
+// key, so that an item moved from one to another is readable there.
 func WithSessionID(sessionID string) Option {
 	return func(c *config) error { c.sessionID = sessionID; return checkSessionID(sessionID) }
 }

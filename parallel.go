@@ -13,15 +13,16 @@ import (
 // (BenchmarkParallel, on two cores of a virtual machine).
 const parallelBytes = 64 << 10
 
-// work is the task of each for one item, which it may change. It is a type and
-// not a func so that it need not be on the heap.
+// work is the task that the func each does for one item. It may change the
+// item. It is a type and not a func so that it need not be on the heap.
 type work[T any] interface {
 	size(item *T) int // in bytes
 	do(i int, item *T) error
 }
 
 // each does the work for every item, on several goroutines if the items are
-// worth it, up to the first error or that of the context.
+// large enough together. It stops at the first error, and if the context is
+// done.
 func each[T any, W work[T]](ctx context.Context, items []T, w W) error {
 	total := 0
 	for i := range items {
@@ -45,8 +46,8 @@ func each[T any, W work[T]](ctx context.Context, items []T, w W) error {
 // forEach calls do for every number below n, on several goroutines, and returns
 // when all calls have returned. It takes numbers in order, and none after an
 // error. It returns the error of the lowest number that has one, or that of the
-// context. Only the caller's goroutine checks the context, since that is the
-// caller's code and may panic. If it does, the other goroutines end too.
+// context. Only the caller's goroutine checks the context, since a context is
+// code of the caller and may panic. If it panics, the other goroutines end too.
 func forEach(ctx context.Context, n, workers int, do func(int) error) (first error) {
 	var next atomic.Int64
 	var mu sync.Mutex

@@ -25,9 +25,9 @@ type misses struct {
 	count int
 }
 
-// again counts a failed attempt to remove an item. It waits a little and
-// returns nil, for another attempt, or returns an error if there have been
-// maxMisses of them.
+// again counts a failed attempt to remove an item. If there have been maxMisses
+// of them, it returns an error. Otherwise it waits a little and returns nil,
+// for another attempt.
 func (m *misses) again(ctx context.Context, stored Item) error {
 	if !bytes.Equal(m.last, stored) {
 		m.last, m.count = stored, 0 // another client has done something
@@ -52,11 +52,11 @@ func (m *misses) again(ctx context.Context, stored Item) error {
 // newest item:
 //
 //   - If only expired items lie above the newest readable one, PopItem removes
-//     those too. If it then fails, they stay removed. Apart from the race
-//     below, no other error comes with a change.
-//   - If the newest item that has not expired is not readable, PopItem removes
-//     nothing. It returns an error that wraps [errors.ErrUnsupported] and the
-//     reason.
+//     those too. If it then fails, they stay removed. Every other error means
+//     that nothing was changed, except in the race below.
+//   - If the newest item, not counting expired ones, is not readable, PopItem
+//     removes nothing. It returns an error that wraps [errors.ErrUnsupported]
+//     and the reason.
 //   - If there are no items, or only expired ones, it removes nothing and
 //     returns nil.
 //
@@ -169,7 +169,7 @@ func (s *EncryptedSession) popFromEnd(ctx context.Context, c *call) (Item, error
 				break
 			}
 			c.Removed++
-			c.read([]judged{popped}) // each was the newest
+			c.read([]judged{popped}) // each was the newest when it was popped
 			if readable(popped) {
 				return popped.payload, nil
 			}

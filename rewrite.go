@@ -96,7 +96,8 @@ func (s *EncryptedSession) walk(ctx context.Context, c *call, first int, careful
 }
 
 // operate walks over the session and replaces each stored item by the result of
-// decide. The stored bytes leave the item as it is, and nil removes it.
+// decide. If decide returns the stored bytes, the item stays as it is; if nil,
+// it is removed.
 func (s *EncryptedSession) operate(ctx context.Context, c *call, decide func(look) (Item, error)) (int, error) {
 	if err := s.prepare(ctx, c); err != nil {
 		return 0, err
@@ -139,14 +140,16 @@ func pause(ctx context.Context, d time.Duration) error {
 // expired items included. It returns how many. Their payloads and times of
 // sealing stay the same. It leaves plaintext alone.
 //
-// Rekey also leaves undecryptable and malformed items. If there are any, other
-// than undecryptable ones older than the TTL, it finishes its work and returns
-// a [*SkippedError] that counts them. Do not retire a key then.
+// Rekey also leaves alone the items that no key opens. If some of them are
+// malformed, or are undecryptable and not older than the TTL, Rekey finishes
+// its work and returns a [*SkippedError] that counts these. Do not retire a key
+// then.
 //
 // Rekey is safe beside readers, writers and another Rekey: it replaces an item
-// only if that is still as it was. It can be broken off at any time and run
-// again. It leaves items that others add under an old key meanwhile for the
-// next run; [EncryptedSession.Audit] tells whether one is needed.
+// only if nobody else has changed it meanwhile. It can be broken off at any
+// time and run again. It leaves items that others add under an old key
+// meanwhile for the next run; [EncryptedSession.Audit] tells whether one is
+// needed.
 //
 // Rekey works in batches. After each batch that it has changed, it pauses for
 // as long as that took. If the current key changes between two batches, it
@@ -188,10 +191,11 @@ func (s *EncryptedSession) Rekey(ctx context.Context) (int, error) {
 //
 // If the session holds an envelope that no key opens, and none that the current
 // key opens, SealPlaintext changes nothing and returns an [ErrUndecryptable]:
-// the key is likely to be wrong. It leaves malformed items, and plaintext that
-// lies below an undecryptable or malformed item, and returns a [*SkippedError]
-// that counts them. With [WithUnreadableHistory] it does not refuse, and seals
-// the plaintext below such an item too; malformed items stay as they are.
+// the key is likely to be wrong. It leaves alone malformed items, and plaintext
+// that lies below an undecryptable or malformed item. It then returns a
+// [*SkippedError] that counts these. With [WithUnreadableHistory] it does not
+// refuse, and seals the plaintext below such an item too; malformed items stay
+// as they are.
 //
 // It reads the session twice. Batches, pauses and errors are as in
 // [EncryptedSession.Rekey].
@@ -241,9 +245,9 @@ func (s *EncryptedSession) ownHistory(ctx context.Context, c *call) error {
 // counts such items.
 //
 // Age is counted as for the TTL, so that a Purge by the TTL removes the expired
-// items. It is in whole seconds, 0 or more; anything else is an error. An age
-// of 0 does not turn it off: it removes every authentic item that was sealed
-// before this very second.
+// items. The age is in whole seconds, 0 or more; anything else is an error. An
+// age of 0 does not turn Purge off: it removes every authentic item that was
+// sealed before this very second.
 //
 // Batches, pauses and errors are as in [EncryptedSession.Rekey]. Removed items
 // may remain in database files, logs and backups.
@@ -291,12 +295,13 @@ func (s *EncryptedSession) remove(ctx context.Context, c *call, doomed func(l lo
 // DeleteItems removes every item for which match returns true, and returns how
 // many. It is for erasure, such as "everything that this person said".
 //
-// match sees every authentic item once, newest first, expired ones too. Under
-// [WithPlaintext] it also sees the plaintext above the first undecryptable or
-// malformed item. It does not see items that are added meanwhile. match runs in
-// the caller's goroutine with no lock held. It may keep the item. If another
-// client changes an item before it is removed, DeleteItems walks again, at most
-// ten times in all: then match sees all items again, and the added ones too.
+// match sees every authentic item once, newest first, expired ones too, but no
+// malformed ones. Under [WithPlaintext] it also sees the plaintext above the
+// first undecryptable or malformed item. It does not see items that are added
+// meanwhile. match runs in the caller's goroutine with no lock held. It may
+// keep the item. If another client changes an item before it is removed,
+// DeleteItems walks again, at most ten times in all: then match sees all items
+// again, and the added ones too.
 //
 // If there are items that match did not see (undecryptable and malformed ones,
 // and plaintext), DeleteItems finishes its work and returns a [*SkippedError]
@@ -332,9 +337,9 @@ func (s *EncryptedSession) DeleteItems(ctx context.Context, match func(Item) boo
 // item, that is an error, as in PopItem.
 //
 // If the current key changes between two batches, RewriteItems stops with
-// [ErrKeyChanged]. If none of the first items is readable, two batches of edit
-// can be one batch of the store: then an error of the second leaves the first
-// undone too. If the store is not a Rewriter, the error wraps
+// [ErrKeyChanged]. If the first batch of the store holds no readable item, a
+// later one can give edit two batches. An error in the second of them leaves
+// the first unchanged too. If the store is not a Rewriter, the error wraps
 // [errors.ErrUnsupported].
 func (s *EncryptedSession) RewriteItems(ctx context.Context, first int, edit func(stored []Item) (new []Item, more bool)) (int, error) {
 	c := s.begin("RewriteItems")
@@ -352,7 +357,7 @@ func (s *EncryptedSession) rewriteItems(ctx context.Context, c *call, first int,
 	most := max(first, 1)
 	return s.walk(ctx, c, first, true, func(stored []Item, looks iter.Seq[look]) (new []Item, more bool, err error) {
 		var readables []look
-		var items, edited []Item // their payloads, and the result of edit for some
+		var items, edited []Item // their payloads, and what edit has returned for a batch of them
 		for l := range looks {
 			c.count(l.judged)
 			if err := s.refuse(l.judged, l.position); err != nil {

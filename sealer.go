@@ -101,9 +101,10 @@ func (s *Sealer) sealAt(payload []byte, sealed uint64) (Item, error) {
 }
 
 // Open returns the item in an envelope that a key of the Sealer opens. If there
-// is an error, the item is nil. The errors are [ErrExpired] and [ErrFuture] for
-// an authentic envelope, by the TTL and the clock; [ErrUndecryptable];
-// [ErrMalformed]; and [ErrPlaintext] for an item that is not an envelope.
+// is an error, the item is nil. An authentic envelope that is too old or too
+// far ahead of the clock is an [ErrExpired] or an [ErrFuture]. An item that is
+// not an envelope is an [ErrPlaintext]. The other errors are [ErrUndecryptable]
+// and [ErrMalformed].
 //
 // Age is counted as pyca/cryptography counts it, in whole seconds of Unix time:
 // an item has expired if now > sealed + TTL, and is from the future if sealed >

@@ -12,8 +12,8 @@ import (
 // are the same view, and it is as safe for concurrent use as the Session is.
 // The zero TypedSession returns errors.
 //
-// The items of the OpenAI Go SDK are unions that encoding/json alone cannot
-// decode, or loses parts of. For them, use the module
+// The items of the OpenAI Go SDK are unions. Package encoding/json alone cannot
+// decode them, or loses parts of them. For them, use the module
 // github.com/encsession/encsession/openaisession.
 //
 // Members that T does not hold are lost if an item is decoded and added again.
@@ -124,8 +124,8 @@ func (e *DecodeError) Error() string {
 	return fmt.Sprintf("encsession: item %d from the newest cannot be decoded into %s", e.position, e.typ)
 }
 
-// Item returns the item, which PopItem has removed from the session. It belongs
-// to the caller.
+// Item returns the item, which belongs to the caller. If the error is from
+// PopItem, the session does not hold the item any more.
 func (e *DecodeError) Item() Item {
 	if e.item == nil {
 		return nil

@@ -41,13 +41,13 @@ func (s *EncryptedSession) judge(keys *keyset, stored Item, now uint64) judged {
 	return judged{opened: o, stored: stored, err: err}
 }
 
-// newest judges stored items, newest first, until count has returned true limit
-// times. If limit is 0 or less, it judges all items. The result is in that
-// order.
+// newest judges stored items, newest first, until count has returned true for
+// limit of them. If limit is 0 or less, it judges all items. The result is in
+// that order.
 //
 // It reads the store in windows, each more than twice as long as the one
-// before. A longer window begins with the items of the shorter one, unless
-// other clients have changed the store, so those are judged once. Under
+// before. A longer window begins with the items of the shorter one, so those
+// are judged only once, unless other clients have changed the store. Under
 // WithStrictReads, the error is about the first item that a read would drop,
 // other than an expired one.
 func (s *EncryptedSession) newest(ctx context.Context, keys *keyset, limit int, count func(judged) bool) (found []judged, err error) {
@@ -64,8 +64,7 @@ func (s *EncryptedSession) newest(ctx context.Context, keys *keyset, limit int, 
 		found = make([]judged, 0, len(stored))
 		counted := 0
 		for len(found) < len(stored) {
-			// An item counts once at most, so at least as many items as are
-			// missing must be judged.
+			// If n more items must count, at least n more must be judged.
 			start, n := len(found), len(stored)-len(found)
 			if limit > 0 {
 				n = min(n, limit-counted)

@@ -15,13 +15,13 @@ import (
 // more, and afterwards none of them remains in the store. The other sessions
 // stay as they are.
 //
-// The Changed of a result counts the stored items of a session that was
-// cleared, also those that are not envelopes. If the [OpenFunc] itself returns
-// the ErrKeyDestroyed, the session is not cleared, only counted as erased.
+// The field Changed of a [Result] counts the stored items of a session that was
+// cleared, encrypted or not. If the [OpenFunc] itself returns the
+// ErrKeyDestroyed, the session is not cleared, only counted as erased.
 //
 // A process that has the key in memory can still add to a session. So first
-// wait until no process has it: package keystore tells when, by the Erased of a
-// TenantInfo.
+// wait until no process has it: package keystore tells when, by the field
+// Erased of a TenantInfo.
 func ClearDestroyed(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, opts ...Option) (Summary, error) {
 	o, err := newOperation(ctx, "ClearDestroyed", sessions, open, opts)
 	if err != nil {
@@ -46,8 +46,9 @@ func ClearDestroyed(ctx context.Context, sessions iter.Seq2[encsession.SessionIn
 	})
 }
 
-// probe asks for the keys of a session, by a pass that changes nothing and reports
-// no drops to observers. Items that cannot be read are no error here.
+// probe asks for the keys of a session, by a pass that changes nothing and
+// reports no drops to observers. If the store is not a Rewriter, it reads an
+// item instead. Items that cannot be read are no error here.
 func probe(ctx context.Context, session *encsession.EncryptedSession) error {
 	_, err := session.RewriteItems(ctx, 1, func([]encsession.Item) ([]encsession.Item, bool) { return nil, false })
 	if errors.Is(err, errors.ErrUnsupported) {

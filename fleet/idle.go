@@ -15,17 +15,18 @@ import (
 // listing do not count, since whoever can write to the store can change them. A
 // session without an authentic item is never cleared.
 //
-// Nobody can judge undecryptable and malformed items, and items that are not
-// encrypted, with or without WithPlaintext: any of them may be newer than idle.
-// If a session holds such items, and no authentic item newer than idle,
-// ClearIdle leaves the session whole. The error then holds a
-// [*encsession.SkippedError] that counts these items.
+// Items that no key opens have no age that can be trusted: undecryptable and
+// malformed ones, and those that are not encrypted, with or without
+// WithPlaintext. Any of them may be newer than idle. If a session holds such
+// items, and no authentic item newer than idle, ClearIdle leaves the session
+// whole. The error then holds a [*encsession.SkippedError] that counts these
+// items.
 //
 // ClearIdle audits a session and, if it is idle, purges it by the same age. It
 // does not call ClearSession, so an item that arrives meanwhile stays, and so
-// does everything else that was sealed within that age. Even then the older
-// items go: this race remains, for the time of one Purge. The entry of the
-// session in the listing of the store may stay, without items.
+// does everything else that was sealed within that age. The older items of that
+// session are removed even so: this race remains, for the time of one Purge.
+// The entry of the session in the listing of the store may stay, without items.
 func ClearIdle(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, idle time.Duration, opts ...Option) (Summary, error) {
 	o, err := newOperation(ctx, "ClearIdle", sessions, open, opts)
 	if err != nil {

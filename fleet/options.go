@@ -51,12 +51,11 @@ func WithPause(d time.Duration) Option {
 	}
 }
 
-// WithResults sets a func that gets the result of each session, once for each time
-// that the listing names it. The func
-// runs in the goroutine that called the operation, so it never runs twice at
-// the same time. Results come in the order in which the sessions are finished;
-// with one worker this is the order of the listing. The listing waits while the
-// func runs.
+// WithResults sets a func that gets the result of each session, each time that
+// the listing names it. The func runs in the goroutine that called the
+// operation, so it never runs twice at the same time. Results come in the order
+// in which the sessions are finished; with one worker this is the order of the
+// listing. The listing waits while the func runs.
 //
 // The first pass of [Rekey] and [SealPlaintext] has no results. To show its
 // progress, count in the listing: the operation ranges over it once per pass.
@@ -75,8 +74,8 @@ func WithResults(told func(Result)) Option {
 // The part of a session depends on nothing but its ID and n, in every version
 // of this package. All n parts together are all sessions.
 //
-// A shard of [Rekey] or [SealPlaintext] looks for the proof of a key in its own
-// part of the sessions only.
+// In a shard, [Rekey] and [SealPlaintext] look for an item that proves a key
+// only in their own part of the sessions.
 func WithShard(i, n int) Option {
 	return func(c *config) error {
 		if n < 1 || i < 0 || i >= n {
@@ -90,8 +89,8 @@ func WithShard(i, n int) Option {
 // WithFirstUse lets [Rekey] and [SealPlaintext] seal under a current key that
 // opens no item yet. The fingerprint must name that key, as
 // [encsession.Key.Fingerprint] returns it. Copy it from the startup log of the
-// service that uses the key, not from the machine that runs the operation. Only
-// then will a mistyped key not match.
+// service that uses the key, not from the machine that runs the operation. On
+// that machine, a mistyped key would have the same mistyped fingerprint.
 //
 // A raw secret of [encsession.ParsePythonKey] cannot be named, since the
 // fingerprint of every raw secret is "raw". It has to open an item: let the

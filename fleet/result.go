@@ -62,8 +62,9 @@ type Summary struct {
 
 	// Report is the sum of all reports, from Audit only. Its Keys have one
 	// entry for each fingerprint: first those of current keys, then the others,
-	// each by fingerprint. Raw secrets all have the fingerprint "raw", so they
-	// have one entry for each place in the keyring instead, in its order.
+	// both sorted by fingerprint. Raw secrets all have the fingerprint "raw",
+	// so they have one entry for each place in the keyring instead, in its
+	// order.
 	Report encsession.Report
 }
 

@@ -51,7 +51,7 @@ type work func(ctx context.Context, session *encsession.EncryptedSession, r *Res
 // finished is the message of a worker about a session.
 type finished struct {
 	Result
-	aborted  bool // whether the goroutine of the worker ended before the work
+	aborted  bool // whether the goroutine of the worker ended before the work was done
 	panicked any  // the value of its panic; nil for runtime.Goexit
 }
 

@@ -27,11 +27,11 @@ import (
 // since a session may be new, or may have failed in the first pass. If the
 // current key of the session is unproven then, the session fails. Only a
 // KeySource that changes the key of a session between this look and the work
-// can evade the check. If there is nothing to seal in a session, the work on it
-// ends here.
+// can evade the check. If a session holds nothing to seal and nothing to count
+// as skipped, the work on it ends here.
 //
-// The proof does not notice that the old and the new key are swapped: then the old
-// one is sealed under again. Audit shows it.
+// The proof does not notice if the old and the new key are swapped. Rekey then
+// seals under the old key again, which [Audit] shows.
 //
 // The fingerprints of raw secrets are all the same. If the sessions have
 // several raw current keys, one that opens an item proves all of them.
@@ -50,7 +50,7 @@ func Rekey(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error
 //
 // It requires a proof of each current key and makes two passes, as [Rekey]
 // does. A store that has held nothing but plaintext until now proves no key, so
-// [WithFirstUse] has to name it.
+// [WithFirstUse] has to name the current one.
 func SealPlaintext(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, opts ...Option) (Summary, error) {
 	return seal(ctx, "SealPlaintext", sessions, open, opts, (*encsession.EncryptedSession).SealPlaintext, func(r encsession.Report) bool {
 		return r.Plaintext > 0 || r.Undecryptable > 0 || r.Malformed > 0
@@ -79,8 +79,8 @@ func (e *UnprovenKeyError) Error() string {
 		strings.Join(shown, ", "), more, advice)
 }
 
-// seal runs an operation that seals items under the current key, once the keys
-// are proved. It runs it in every session whose report says that it is needed.
+// seal proves the keys, and then runs do, which seals items under the current
+// key, in every session whose report is one for which needed returns true.
 func seal(ctx context.Context, name string, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, opts []Option,
 	do func(*encsession.EncryptedSession, context.Context) (int, error), needed func(encsession.Report) bool) (Summary, error) {
 	o, err := newOperation(ctx, name, sessions, open, opts)

@@ -48,7 +48,8 @@ var allOrNothing = check{
 			}
 			s.wantRefused(n, bad)
 		}
-		// These are more items than a store may send to its database at a time.
+		// Many stores have to send so many items to the database in several
+		// steps.
 		s.wantRefused(n, append(numbered(6, 1_200), notJSON()[0])...)
 		s.add(batch...)
 		s.want(append(n, batch...)...)

@@ -29,17 +29,18 @@ var concurrentAdds = check{
 	rule: "Concurrent AddItems lose nothing, do not mix the items of different calls, and never show a part of a call.",
 	harm: "Two requests at once: messages are gone, or a tool call lies, or is read, apart from its output.",
 	run: func(t *tester) {
-		// The other two writers, one through either handle, read meanwhile.
+		// The other two writers read meanwhile, one through each handle.
 		const adders, batches = writers - 2, 8
 		var adding atomic.Int32
 		adding.Store(adders)
 		s := t.fresh()
-		// Other checks are about reading a session without items.
+		// The session starts with items: other checks read a session without
+		// any.
 		s.add(batchOf(adders, 0)...)
 		s.concurrently(func(writer int, s handle) error {
 			if writer >= adders {
 				for more := true; more; time.Sleep(time.Millisecond) {
-					more = adding.Load() > 0 // everything is there the last time
+					more = adding.Load() > 0 // the last read comes after all adds
 					items, err := s.tryItems(0)
 					if err := errors.Join(err, wantBatches(items)); err != nil {
 						return err

@@ -65,8 +65,8 @@ func object(name, value string) encsession.Item {
 	return slices.Concat([]byte("{"), quotedName, []byte(":"), quotedValue, []byte("}"))
 }
 
-// advice returns a text for the message that an item has come back as got. It
-// is empty if any member of the item is still there.
+// advice returns a text to add to the message that a store has returned got
+// instead of want. It is empty if got has any member of want.
 func advice(got, want []byte) string {
 	var found, members map[string]json.RawMessage
 	if got == nil || json.Unmarshal(want, &members) != nil || len(members) == 0 {

@@ -34,9 +34,9 @@ func WithSessions(sessions func(ctx context.Context) iter.Seq2[encsession.Sessio
 }
 
 // WithExpiry checks the store's own expiry. The store that [Run] works with
-// must have one, longer than the checks take. The function expire moves time
-// on, for the store and its server, until all sessions that hold items have
-// expired.
+// must let sessions expire, but only after a time longer than the checks take.
+// The function expire moves time on, for the store and its server, until all
+// sessions that hold items have expired.
 func WithExpiry(expire func(t *testing.T)) Option {
 	return func(o *options) { o.expire = expire }
 }

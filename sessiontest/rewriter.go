@@ -58,8 +58,8 @@ var rewriteOrder = check{
 		}
 		s.want(all...)
 
-		// If an edit removes or replaces an item, none of the later items
-		// moves.
+		// If edit removes or replaces items, it still gets all others, in the
+		// same order.
 		var seen batches
 		var want []encsession.Item
 		changed := 0
@@ -582,7 +582,7 @@ var rewriteAtomic = check{
 			if writer > 0 {
 				for more := true; more; time.Sleep(time.Millisecond) {
 					mu.Lock()
-					more = rewriting // everything is done the last time
+					more = rewriting // the last read comes after all changes
 					mu.Unlock()
 					items, err := s.tryItems(0)
 					if err != nil {
@@ -819,8 +819,9 @@ var rewriteIsolated = check{
 		t.freshRewriter()
 		equal := object("the same", "in all sessions")
 		held := t.heldSessions()
-		// The second round goes the other way. A change that comes too early is
-		// seen; one that comes too late is not.
+		// Each session is changed in its turn. A change that a turn makes in
+		// another session is seen only if the turn of the other one comes
+		// later, so the second round goes the other way.
 		for range 2 {
 			for _, s := range held {
 				s.clear()

@@ -67,8 +67,8 @@ func Run(t *testing.T, open func(t *testing.T, sessionID string) encsession.Sess
 // checks that the decorator returns nothing that was not added. It does not
 // check the decorator as a store; use [Run] for that.
 //
-// Passing is no proof of good encryption: RunEncrypted finds missing protection,
-// not weak protection.
+// Passing is no proof of good encryption: RunEncrypted finds missing
+// protection, not weak protection.
 //
 // The decorator must refuse items that are not encrypted, as
 // [encsession.EncryptedSession] does without [encsession.WithPlaintext]. An

@@ -50,7 +50,8 @@ func (t *tester) session(id string) handle {
 }
 
 // freshRewriter opens a session that nobody has used yet. It skips the check if
-// the session is not a Rewriter, or is one over a store that is not.
+// the session cannot rewrite its items, or is a decorator of a store that
+// cannot.
 func (t *tester) freshRewriter() handle {
 	t.Helper()
 	if probe := t.fresh(); !probe.isRewriter() {
@@ -159,8 +160,8 @@ func (h handle) isRewriter() bool {
 	return !errors.Is(err, errors.ErrUnsupported)
 }
 
-// tryRewrite calls edit only with items. A batch without any items fails the
-// check.
+// tryRewrite calls RewriteItems. A batch without items fails the check, and
+// does not go to edit.
 func (h handle) tryRewrite(first int, edit edit) (int, error) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
