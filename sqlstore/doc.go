@@ -69,10 +69,10 @@
 //
 // # SQLite
 //
-// Every connection gets a busy timeout of at least 5 seconds. The first call
+// If another client holds a lock, a call waits for it with a busy timeout of at
+// least 5 seconds, and is tried again for half a minute. The first call
 // switches the file to WAL mode, even if that call only reads. Both happen
-// whatever the DSN says and however many connections the pool has. If a lock is
-// held for longer, calls are tried again for half a minute.
+// whatever the DSN says and however many connections the pool has.
 //
 // If nothing may change the file, put "mode=ro" into its DSN. A database in
 // memory belongs to one connection: give the pool just one, with
