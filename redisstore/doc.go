@@ -42,10 +42,10 @@
 // # Atomicity and retries
 //
 // Every change is one script. It happens as a whole, in one step, or not at
-// all. A server that is a replica, or whose memory is full, refuses it as a
-// whole. [Session.PopItem], [Session.ClearSession] and the removal of a single
-// item work if the memory is full. The removal of several items at once, as by
-// Purge, does not.
+// all. A server that is a replica refuses it as a whole. If the memory of the
+// server is full, [Session.PopItem], [Session.ClearSession] and the removal of
+// a single item still work. All other changes are refused as a whole, such as
+// the removal of several items at once by Purge.
 //
 // By default go-redis sends a command again if the connection breaks before the
 // reply arrives. That would add a batch twice or remove two items. This package
@@ -59,9 +59,10 @@
 //
 // If the context is done before a call, the call sends nothing. While go-redis
 // waits for a reply, it observes the context's deadline only with
-// ContextTimeoutEnabled. Otherwise its ReadTimeout counts, 3 seconds by
-// default. A batch of [Session.RewriteItems] keeps the server from other work
-// for some 30 ms, with 1,000 items of 400 bytes among 100,000.
+// ContextTimeoutEnabled. Otherwise its ReadTimeout counts, 5 seconds by default
+// in go-redis 9.23. A batch of [Session.RewriteItems] keeps the server from
+// other work for some 30 ms, if it has 1,000 items of 400 bytes and the session
+// has 100,000 items.
 //
 // # Rights
 //
@@ -106,12 +107,12 @@
 //   - Python's pop under EncryptedSession deletes every item above the newest
 //     one that it can open. Since 0.23 it deletes plaintext, too.
 //   - Before 0.22 Python's limits count stored items, not readable ones.
-//   - With a service that uses OpenAIResponsesCompactionSession under
-//     EncryptedSession, the oldest items go once they are older than that
-//     service's own TTL, whatever the TTL is here.
-//   - On Redis its compaction replaces the whole list. It overwrites items that
-//     others, Go or Python, add between its read and its write. Let only one
-//     service write to a session that is compacted.
+//   - A Python service that uses OpenAIResponsesCompactionSession under
+//     EncryptedSession removes items that are older than its own TTL, whatever
+//     the TTL is here.
+//   - The compaction of such a service replaces the whole list. It overwrites
+//     items that others, Go or Python, add between its read and its write. Let
+//     only one service write to a session that is compacted.
 //
 // # Servers
 //

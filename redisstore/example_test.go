@@ -64,8 +64,8 @@ func Example() {
 	}
 }
 
-// This example goes through all sessions and brings each under the current key.
-// The output is
+// This example goes through all sessions and seals the items of each one under
+// the current key. The output is
 //
 //	user-123: 1 of 1 items under the current key
 func ExampleStore_Sessions() {

@@ -20,12 +20,12 @@ type naming struct {
 	tagged bool // the prefix and the ID stand in braces, a hash tag of Redis Cluster
 }
 
-// keys are the Redis keys of one session. Different IDs never share a key, and
-// the keys of one ID differ. checkID rejects the IDs that would break this.
+// keys are the three Redis keys of one session. They differ, and different IDs
+// never share a key. checkID rejects the IDs that would break this.
 type keys struct{ hash, messages, counter string }
 
-// unused returns a key that holds nothing. It is the counter of an ID that
-// checkID rejects. Python does not write counters either.
+// unused returns a key that holds nothing. It would be the counter of an ID
+// that checkID rejects. Python takes such an ID, but writes no counters.
 func (k keys) unused() string { return k.messages + counterSuffix }
 
 func (n naming) keys(id string) keys {

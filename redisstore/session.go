@@ -166,7 +166,8 @@ func (s *Session) clearSession(ctx context.Context) error {
 var errNotJSON = errors.New("it is not JSON in valid UTF-8")
 
 // isJSON accepts all JSON, since Python may have stored other values than
-// objects. It is fast for an object, as an item is.
+// objects. It tries the fast check for objects first: nearly all items are
+// objects.
 func isJSON(data []byte) bool {
 	return encsession.ValidItem(data) || json.Valid(data) && utf8.Valid(data)
 }

@@ -23,17 +23,17 @@ const keysPerScan = 1000
 // Only AddItems sets UpdatedAt.
 //
 // It asks the server for one page at a time, and on a cluster each master in
-// turn. It holds nothing there between two pages, so the loop's body may use
-// the store. It looks at every key of the database. Redis may find a key twice,
-// so Sessions remembers what it has given, in at most 64 bytes a session. A
-// session that is created or cleared during the loop may be given or not. An
-// error comes with the zero SessionInfo and ends the loop.
+// turn. Between two pages it holds nothing on the server, so the loop's body
+// may use the store. It looks at every key of the database. Redis may find a
+// key twice, so Sessions remembers the sessions that it has given, in at most
+// 64 bytes each. A session that is created or cleared during the loop may be
+// given or not. An error comes with the zero SessionInfo and ends the loop.
 //
-// A session is a hash under the prefix that holds the ID of its key. Sessions
-// leaves out all other keys under the prefix, and Python's sessions whose IDs
-// the Session methods refuse. It also leaves out a list whose hash was evicted
-// or deleted by hand, although Session still reads it. Before you retire a key
-// for good, look for such lists, or they are lost with the key.
+// A session is a hash under the prefix whose session_id is the ID in its key.
+// Sessions leaves out all other keys under the prefix, and Python's sessions
+// whose IDs the Session methods refuse. It also leaves out a list whose hash
+// was evicted or deleted by hand, although Session still reads it. Before you
+// retire a key for good, look for such lists, or they are lost with the key.
 func (s *Store) Sessions(ctx context.Context) iter.Seq2[encsession.SessionInfo, error] {
 	return func(yield func(encsession.SessionInfo, error) bool) {
 		seen := make(map[digest]struct{})
@@ -54,7 +54,8 @@ func (s *Store) Sessions(ctx context.Context) iter.Seq2[encsession.SessionInfo, 
 	}
 }
 
-// digest stands for an ID, which may be long. No two IDs have the same digest.
+// digest stands for an ID, which may be long. In practice, no two IDs have the
+// same digest.
 type digest [16]byte
 
 func digestOf(id string) (d digest) {
@@ -98,7 +99,7 @@ func (s *Store) sessions(ctx context.Context) iter.Seq2[encsession.SessionInfo, 
 type scan struct {
 	cursor uint64
 	pages  int
-	mark   uint64 // the cursor after the last number of pages that was a power of two
+	mark   uint64 // the cursor when pages was last a power of two
 }
 
 // maxPages is enough for 16 billion keys.

@@ -86,9 +86,9 @@ type database interface {
 	create(ctx context.Context, conn *sql.Conn, t tables) error
 
 	// attempts returns how many times, at most, a call that gets this error may
-	// be tried. It is 1 if another attempt does not help. It is more if the
-	// error is about other clients, or if it mends itself. The transaction has
-	// been or can be rolled back.
+	// be tried. It is 1 if another attempt does not help. It is more if other
+	// clients caused the error, or if it goes away by itself. In that case the
+	// transaction has been rolled back, or can be.
 	attempts(err error) int
 
 	// refuse returns an error if err means that the connection cannot work as
@@ -107,7 +107,7 @@ type layout struct {
 	// ahead is a condition on the newest message: a new message with the
 	// default time would sort before it. It is empty if time does not matter.
 	ahead string
-	// reserves is true if IDs must be left behind the highest one.
+	// reserves is true if some IDs above the highest one must stay free.
 	reserves bool
 	// values is true if texts must be inserted by VALUES alone, since a SELECT
 	// may limit their length.
@@ -131,9 +131,10 @@ type part struct {
 	after       string // the statement that undoes before
 	where       string // the condition for this part
 	newestFirst string // its ORDER BY terms
-	byID        bool   // whether that is the id alone
-	created     string // an expression for created_at, whose value behind takes
-	behind      func(created any, id int64) (condition string, args []any)
+	byID        bool   // whether newestFirst is the id alone
+	created     string // an expression for created_at; behind takes its value
+	// behind returns the condition for the rows behind one with these values.
+	behind func(created any, id int64) (condition string, args []any)
 }
 
 // byID returns a part that is ordered by the id.
@@ -168,9 +169,9 @@ func (c missingColumn) Error() string {
 
 func (missingColumn) Unwrap() error { return errors.ErrUnsupported }
 
-// sessionTimes returns the expressions for the times of a session. The function
-// expression returns the one for a column. It returns NULL if the column is
-// missing or holds no times.
+// sessionTimes returns two SQL expressions for the times of a session. It calls
+// expression for each column. If the column is missing or holds no times, that
+// function returns NULL.
 func sessionTimes(expression func(column string) (string, error)) (string, error) {
 	var times []string
 	for _, column := range []string{"created_at", "updated_at"} {

@@ -59,9 +59,9 @@
 // is. The collation of found tables may treat two IDs as equal, such as alice
 // and Alice in most MySQL databases. The two IDs then share one row of the
 // sessions table, which holds nothing but times. They share no messages:
-// ClearSession of one leaves the other's messages. Python tells such IDs apart
-// no better than the collation does. Tables that CreateTables makes compare
-// byte for byte, except that MySQL 5.7 ignores spaces at the end.
+// ClearSession of one leaves the other's messages. Python cannot tell such IDs
+// apart. Tables that CreateTables makes compare byte for byte, except that
+// MySQL 5.7 ignores spaces at the end.
 //
 // An ID or item that the database cannot hold is an error, before anything is
 // written. Examples are U+0000 in an ID in PostgreSQL, more characters than the
@@ -69,11 +69,10 @@
 //
 // # SQLite
 //
-// The first call switches the file to WAL mode, even if that call only reads. A
-// connection that meets the lock of another client gets a busy timeout of at
-// least 5 seconds. Both happen whatever the DSN says and however many
-// connections the pool has. If a lock is held for longer, calls are tried again
-// for half a minute.
+// If another client holds a lock, a call waits for it with a busy timeout of at
+// least 5 seconds, and is tried again for half a minute. The first call
+// switches the file to WAL mode, even if that call only reads. Both happen
+// whatever the DSN says and however many connections the pool has.
 //
 // If nothing may change the file, put "mode=ro" into its DSN. A database in
 // memory belongs to one connection: give the pool just one, with
@@ -84,8 +83,8 @@
 // leaves them in free space until that is used again, and in the -wal file
 // until a checkpoint. These statements help:
 //
-//   - "PRAGMA secure_delete = ON" overwrites the bytes. It belongs to the
-//     connection.
+//   - "PRAGMA secure_delete = ON" overwrites the bytes. Each connection has its
+//     own setting.
 //   - VACUUM rebuilds the file without the bytes that were deleted before.
 //   - "PRAGMA wal_checkpoint(TRUNCATE)" empties the -wal file.
 //
@@ -95,7 +94,7 @@
 // synchronous is FULL. With mattn/go-sqlite3 (NORMAL) it can cost the newest
 // items, but never the file.
 //
-// Network file systems cannot have WAL: [WithoutWAL] leaves the mode as it is.
+// A file on a network file system cannot have WAL mode. Use [WithoutWAL] there.
 //
 // The database of a Python AdvancedSQLiteSession is refused. That class shows a
 // message only if it also has a row in another table.

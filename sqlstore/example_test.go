@@ -94,8 +94,8 @@ func openPostgreSQL(ctx context.Context, db *sql.DB, key encsession.Key, session
 		encsession.WithObserver(encsession.LogDrops(slog.Default())))
 }
 
-// This example goes through all sessions and brings each one under the current
-// key.
+// This example goes through all sessions and seals the items of each one under
+// the current key.
 func ExampleStore_Sessions() {
 	ctx := context.Background()
 	store := newStore()

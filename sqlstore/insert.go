@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// reservedIDs is the number of IDs that must be left behind the highest ID of a
-// SQLite table, so that new rows come behind the others. After the last ID of
-// all, SQLite takes any ID that is free, or none. Servers return an error there.
+// reservedIDs is the number of IDs above the highest ID of a SQLite table that
+// must be free, so that new rows come behind the others. If a row has the last
+// possible ID, SQLite gives a new row any ID that is free, or none. Servers
+// return an error then.
 const reservedIDs = maxBatchRows
 
 // maxInserts is the number of times that an add tries to insert a batch, if the

@@ -59,9 +59,9 @@ func (*mysql) lock() string { return "SELECT 1 FROM {sessions} WHERE session_id 
 // the lock. The default also locks gaps between rows, so that clients run into
 // deadlocks.
 //
-// A server with binlog_format=STATEMENT takes nothing but the default. It works
-// too: the lock comes first, and if another client changes something later,
-// that is noticed and tried again.
+// A server with binlog_format=STATEMENT takes nothing but the default. The
+// store works with that too: it takes the lock first. If another client changes
+// something later, the store notices that and tries again.
 func (d *mysql) begin() []string {
 	level := "READ COMMITTED"
 	if d.repeatable.Load() {
@@ -128,9 +128,9 @@ func (d *mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, 
 }
 
 // byTime returns the part of the messages that have a time. They are read
-// through the index of the time, if there is one. MariaDB would use that index
-// only to look for the session, and read all rows from the newest on for each
-// page.
+// through the index of the time, if there is one. Without the hint, MariaDB
+// would use that index only to find the session. For each page, it would then
+// read all rows from the newest one on.
 func (*mysql) byTime(ctx context.Context, conn *sql.Conn, t tables) (part, error) {
 	const query = `
 		SELECT index_name FROM information_schema.statistics

@@ -17,13 +17,13 @@ const sqliteBusyTimeout = 5000
 // Result codes of SQLite, without the extension in their upper bits.
 const (
 	sqliteBusy   = 5
-	sqliteLocked = 6 // a table in a cache that connections share
+	sqliteLocked = 6 // a table is locked in a cache that connections share
 )
 
 type sqlite struct {
 	db *sql.DB // to see how many connections the pool may have
-	// modeIsSet is true if the journal mode needs no setting: it is WAL, or as
-	// near to WAL as the file can have, or must be left alone.
+	// modeIsSet is true if the journal mode needs no setting: it is WAL, the
+	// file cannot have WAL, or the mode must be left alone.
 	modeIsSet atomic.Bool
 }
 
@@ -46,8 +46,8 @@ func (*sqlite) upsert() string {
 func (*sqlite) lock() string { return "" }
 
 // begin takes the lock of the database. A plain BEGIN would take it at the
-// first write. If another client has written since the first read, that fails
-// at once.
+// first write. That write fails at once if another client has written since the
+// first read.
 func (*sqlite) begin() []string { return []string{"BEGIN IMMEDIATE"} }
 
 // prepare sets WAL mode, which belongs to the file, once. The busy timeout
@@ -158,8 +158,8 @@ func (d *sqlite) checkFile(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-// checkID makes sure that the ID of a message is SQLite's own number of the
-// row. Any other column may hold anything.
+// checkID makes sure that the ID of a message is SQLite's rowid. A column that
+// is not the rowid may hold anything.
 func (*sqlite) checkID(ctx context.Context, conn *sql.Conn, messages string) error {
 	var declared string
 	var keys int

@@ -21,8 +21,8 @@ type Store struct {
 	database database
 	tables   tables
 
-	// found says how the tables were made; it is nil until they have been
-	// found.
+	// found says how the tables were made. It is nil until the first call that
+	// finds them.
 	found atomic.Pointer[layout]
 }
 
@@ -93,8 +93,8 @@ type config struct {
 // must be an identifier: at most 63 letters, digits and underscores of ASCII,
 // not starting with a digit.
 //
-// If [WithSchema] does not name their schema, the tables are found as the
-// connection finds tables without one: in PostgreSQL, by its search_path.
+// Without [WithSchema], the statements name no schema. The connection then
+// finds the tables by itself: in PostgreSQL, by its search_path.
 func WithTables(sessions, messages string) Option {
 	return func(c *config) error {
 		for _, name := range []string{sessions, messages} {
@@ -112,7 +112,9 @@ func WithTables(sessions, messages string) Option {
 
 // WithSchema names the schema of the tables in PostgreSQL, and the database
 // that holds them in MySQL. The schema must exist. Poolers do not pass on a
-// search_path, so tables outside the role's own schema need this option there.
+// search_path, so behind a pooler this option is needed for tables outside the
+// role's own schema.
+//
 // The name has at most 63 letters, digits, underscores and hyphens of ASCII.
 // SQLite has no schemas, so the option is an error there.
 func WithSchema(name string) Option {
