@@ -125,8 +125,8 @@ func (s *Store) Keys(ctx context.Context, sessionID string) (encsession.Keyring,
 	return ring, wrapError("Keys", tenant, err)
 }
 
-// request returns the keys of a tenant if those in memory are missing, too old
-// or due for a recheck.
+// request returns the keys of a tenant. Keys calls it if those in memory are
+// missing, too old or due for a recheck.
 func (s *Store) request(ctx context.Context, tenant string) (encsession.Keyring, error) {
 	if err := s.check(ctx, tenant); err != nil {
 		return encsession.Keyring{}, err
