@@ -300,9 +300,9 @@ func TestDocumentListsDifferences(t *testing.T) {
 	require.Equal(t, shown, listed)
 }
 
-// TestDocumentNamesVersions compares docs/compatibility.md with requirements.txt,
-// and docs/stores.md with older.txt. The last line for a package is for later
-// Pythons.
+// TestDocumentNamesVersions compares docs/compatibility.md with
+// requirements.txt, and docs/stores.md with older.txt. The last line for a
+// package is for later Pythons.
 func TestDocumentNamesVersions(t *testing.T) {
 	document, err := os.ReadFile("../docs/compatibility.md")
 	require.NoError(t, err)

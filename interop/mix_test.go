@@ -87,9 +87,10 @@ func foreign(t *testing.T, other string, m mixed) int {
 	return count
 }
 
-// mix does in Go what the function mix in child.py does. It pauses so that
-// Python has its turns before a pop too. On Redis, Python begins an add again
-// whenever another client was faster. On one busy list, Go always is.
+// mix does the same in Go as the function mix in child.py. It pauses before
+// adds and before pops, so that Python has its turns at both. On Redis, Python
+// begins an add again if another client was faster. On one busy list, Go always
+// is.
 func mix(t *testing.T, s encsession.Session, worker int, deadline time.Time) mixed {
 	const pause = 10 * time.Millisecond
 	var m mixed

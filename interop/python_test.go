@@ -63,9 +63,9 @@ func startPython(t testing.TB) *python {
 	return &python{process: sdk, t: t}
 }
 
-// start starts a Python, which finds the packages in the folders of path first. It
-// ends when its standard input ends, and so does not outlive this process. A Python
-// that does not end when it should is killed.
+// start starts a Python, which looks for packages in the folders of path first.
+// It ends when its standard input ends, and so does not outlive this process. A
+// Python that does not end when it should is killed.
 func start(interpreter string, path ...string) (*process, error) {
 	ctx, kill := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, interpreter, "child.py")

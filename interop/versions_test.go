@@ -11,8 +11,8 @@ import (
 	"github.com/encsession/encsession"
 )
 
-// olderEnv names a folder with a folder for each older SDK of older.txt, and one
-// for the packages that they share.
+// olderEnv names a folder. In it is a folder for each older SDK of older.txt,
+// and one for the packages that they share.
 const olderEnv = "ENCSESSION_OLDER_SDKS"
 
 // byTimeAlone is the last SDK whose SQLiteSession orders by time and not by ID.
@@ -45,8 +45,8 @@ func startOlder(t *testing.T, version string) *python {
 	return p
 }
 
-// TestClassesAndVersions shares every kind of database with every class of session,
-// in the SDK of today and in older ones.
+// TestClassesAndVersions shares every kind of database with every class of
+// session, in the SDK of today and in older ones.
 func TestClassesAndVersions(t *testing.T) {
 	sdks := map[string]*python{}
 	for _, version := range olderSDKs(t) {
@@ -84,9 +84,9 @@ func TestClassesAndVersions(t *testing.T) {
 	}
 }
 
-// TestOldestSDKOrdersByTime shows why docs/stores.md leaves out limits and pops for
-// SDKs before 0.6.4: if the clock was set back, they take another item for the
-// newest.
+// TestOldestSDKOrdersByTime shows why docs/stores.md leaves out limits and pops
+// for SDKs before 0.6.4: if the clock was set back, they take another item for
+// the newest.
 func TestOldestSDKOrdersByTime(t *testing.T) {
 	require.Contains(t, olderSDKs(t), byTimeAlone)
 	d := openSQLite(t, "SQLiteSession", "")

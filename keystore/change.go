@@ -152,10 +152,10 @@ func (s *Store) rotate(ctx context.Context, tenant string, expected int64) (KeyI
 		return KeyInfo{}, err
 	}
 
-	// The second step is one statement, which the database begins after others
-	// could see the row. If one transaction took the time and was held up
-	// before its commit, it would store a time that is near or past. Then the
-	// key would be in use before all processes know it.
+	// The second step is a statement of its own, which the database begins after
+	// others could see the row. If one transaction did both steps, its commit
+	// could be held up. By then the time that it stores would be near or past,
+	// and the key would be in use before all processes know it.
 	err = s.onConn(ctx, func(c conn) error {
 		_, err := c.exec(ctx, "UPDATE {keys} SET active_at = {now} + ? + {max age} "+
 			"WHERE tenant = ? AND number = ? AND active_at IS NULL AND destroyed_at IS NULL", margin.Microseconds(), tenant, number)
@@ -297,7 +297,7 @@ func (s *Store) destroy(ctx context.Context, tenant string) (from time.Time, err
 	err = s.onConn(ctx, func(c conn) error {
 		if s.dialect == SQLite {
 			// The write-ahead log may still hold the old row. If another client
-			// is in the way, the log is emptied later, as always.
+			// is in the way, SQLite empties the log later.
 			if _, err := c.exec(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil && ctx.Err() != nil {
 				return err
 			}

@@ -95,9 +95,9 @@ func (d Dialect) begin() []string {
 		// written since the first read.
 		return []string{"BEGIN IMMEDIATE"}
 	case PostgreSQL:
-		// Each statement must see everything that was committed before it, also
-		// if the database has another default: the rows are read after the
-		// lock.
+		// The rows are read after the lock. So each statement must see
+		// everything that was committed before it. The default of the database
+		// may be another level.
 		return []string{"BEGIN ISOLATION LEVEL READ COMMITTED"}
 	}
 	return []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"}

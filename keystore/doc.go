@@ -18,8 +18,8 @@
 //		encsession.WithObserver(encsession.LogDrops(slog.Default())))
 //
 // [Store.Create] makes the first key of a tenant, [Store.Rotate] adds a new
-// one, and [Store.Destroy] erases them all. The other methods that work on the
-// table are [Store.Retire], [Store.Rewrap], [Store.Tenants], [Store.Ledger] and
+// one, and [Store.Destroy] erases them all. Other methods for operators are
+// [Store.Retire], [Store.Rewrap], [Store.Tenants], [Store.Ledger] and
 // [Store.Reapply].
 //
 // # Time
@@ -34,9 +34,9 @@
 //     other processes could first see it.
 //   - Destroy returns the time at which the bound has passed.
 //
-// The database's clock decides. The clocks of the processes may be wrong by
-// hours. A process only measures how long ago it asked: by its monotonic clock,
-// or by its wall clock if that shows more.
+// The database's clock decides when a key is current. The clocks of the
+// processes may be wrong by hours. A process only measures how long ago it
+// asked: by its monotonic clock, or by its wall clock if that shows more.
 //
 // Three conditions must hold:
 //

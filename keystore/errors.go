@@ -43,8 +43,8 @@ func wrapError(method, tenant string, err error) error {
 	return fmt.Errorf("keystore: %s: tenant %q: %w", method, tenant, err)
 }
 
-// final reports whether an error says something about the keys themselves. Any
-// other error says only that the keys cannot be read now.
+// final reports whether an error means that the keys in memory must not be used
+// any more. Any other error says only that the keys cannot be read now.
 func final(err error) bool {
 	for _, reason := range []error{encsession.ErrKeyDestroyed, ErrUnknownTenant, ErrAltered, errBound} {
 		if errors.Is(err, reason) {

@@ -59,8 +59,9 @@ type phase struct {
 	ring encsession.Keyring
 }
 
-// age returns the time since then, by the clock of the process that shows more.
-// The monotonic clock cannot be set, but stands still while a machine sleeps.
+// age returns the time that has passed since a moment. A process has two
+// clocks, and the one that shows more counts. The monotonic clock cannot be
+// set, but stands still while a machine sleeps.
 func age(now, since time.Time) time.Duration {
 	return max(now.Sub(since), now.Round(0).Sub(since.Round(0)))
 }
@@ -124,8 +125,8 @@ func (s *Store) Keys(ctx context.Context, sessionID string) (encsession.Keyring,
 	return ring, wrapError("Keys", tenant, err)
 }
 
-// request returns the keys of a tenant if those in memory are missing, too old
-// or due for a recheck.
+// request returns the keys of a tenant. Keys calls it if those in memory are
+// missing, too old or due for a recheck.
 func (s *Store) request(ctx context.Context, tenant string) (encsession.Keyring, error) {
 	if err := s.check(ctx, tenant); err != nil {
 		return encsession.Keyring{}, err
@@ -330,10 +331,10 @@ func (t *tenantKeys) judge(v view) error {
 // becomes active. The database's clock decides, so processes agree whatever
 // their own clocks say.
 //
-// The database took its time at some moment before after. Times are counted
-// from after, so no key becomes current too early. It may become current too
-// late, by the duration of the answer at most. That is harmless, since all
-// processes have both keys.
+// The argument after is a moment after the database has read its clock. Times
+// are counted from it, so no key becomes current too early. A key may become
+// current too late, by the duration of the answer at most. That is harmless,
+// since all processes have both keys.
 func phases(v view, keys []encsession.Key, after time.Time) []phase {
 	current := v.current()
 	type start struct {

@@ -10,9 +10,9 @@ import (
 // that is down should not be asked ten thousand times.
 const maxFailures = 10
 
-// Rewrap wraps every key again that another wrapper than the current one has
-// wrapped. It returns the number of these keys. It opens them with the wrappers
-// of [WithOlderWrappers].
+// Rewrap wraps again, with the current wrapper, every key that another wrapper
+// has wrapped. It opens these keys with the wrappers of [WithOlderWrappers]. It
+// returns the number of keys that it has wrapped again.
 //
 // Until Rewrap has ended, every process needs both wrappers. So first give both
 // to every process, the new one in WithOlderWrappers. Then make the new one the
@@ -23,8 +23,8 @@ const maxFailures = 10
 // tenth. It returns their errors joined. Run it again for the rest: it changes
 // only the keys that are left.
 //
-// Before you destroy the old wrapping key, look in [Store.Tenants]: no Wrapper of a
-// key that is not destroyed may name it.
+// Before you destroy the old wrapping key, check [Store.Tenants]: every key
+// that is not destroyed must name another Wrapper.
 //
 // Some services, such as Vault, rotate a wrapping key under one name, and wrap
 // with the newest version. To leave an old version behind, give the same
@@ -56,8 +56,8 @@ func (s *Store) Rewrap(ctx context.Context) (rewrapped int, err error) {
 }
 
 // rewrap opens a row to verify it, and wraps its secret again. It replaces the
-// row only if the row still holds the verified bytes, so that a Destroy
-// meanwhile stays.
+// row only if the row still holds the verified bytes, so it cannot undo a
+// Destroy.
 func (s *Store) rewrap(ctx context.Context, r listedRow) (changed bool, err error) {
 	secret, err := s.unwrap(ctx, r.tenant, r.row)
 	if err != nil {

@@ -98,8 +98,7 @@ func (s *Store) newNames(keysTable string) *strings.Replacer {
 }
 
 // check returns an error if a call cannot succeed: New has not made the Store,
-// some database could not store the name of the tenant, or the context has
-// ended.
+// the name of the tenant is invalid, or the context has ended.
 func (s *Store) check(ctx context.Context, tenant string) error {
 	if s == nil || s.db == nil {
 		return errors.New("this Store was not made by New")

@@ -197,8 +197,8 @@ func (c conn) lock(ctx context.Context, tenant string) error {
 	return rows.Err()
 }
 
-// lockAndRead locks a tenant, and then returns what no other call can change any
-// more until this transaction ends.
+// lockAndRead locks a tenant, and then reads its rows. No other call can
+// rotate, retire or destroy the tenant until this transaction ends.
 func (c conn) lockAndRead(ctx context.Context, tenant string) (view, error) {
 	if err := c.lock(ctx, tenant); err != nil {
 		return view{}, err

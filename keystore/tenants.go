@@ -17,8 +17,8 @@ type TenantInfo struct {
 	Current     int64     // the number of the current key, 0 for a destroyed tenant
 	DestroyedAt time.Time // zero if the tenant was not destroyed
 
-	// Erased reports whether no process can use the keys any more. The tenant
-	// was destroyed, and since then the bound and 60 seconds have passed.
+	// Erased reports whether the tenant was destroyed so long ago that no
+	// process can use its keys any more: the bound and 60 seconds have passed.
 	Erased bool
 
 	Keys []KeyInfo // in rising order of number

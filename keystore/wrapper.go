@@ -25,8 +25,8 @@ import (
 // length of its output, and refuses it. It cannot recognise other schemes with
 // a public key.
 //
-// A Wrapper must not keep or change the slices that it is given. The Store clears
-// the slice that Decrypt returns, so it must be another one each time.
+// A Wrapper must not keep or change the slices that it is given. The Store
+// clears the slice that Decrypt returns, so it must be another one each time.
 type Wrapper interface {
 	Encrypt(ctx context.Context, plaintext []byte) (ciphertext []byte, err error)
 	Decrypt(ctx context.Context, ciphertext []byte) (plaintext []byte, err error)
@@ -151,8 +151,8 @@ func altered(number int64, why string) error {
 	return fmt.Errorf("key %d: %w: %s", number, ErrAltered, why)
 }
 
-// notFinal returns the error of a Wrapper, which knows nothing of tenants: it may not
-// say that a tenant's key was destroyed.
+// notFinal returns the error of a Wrapper so that it is not final. A Wrapper
+// knows nothing of tenants, so it cannot say that a tenant's key was destroyed.
 func notFinal(err error) error {
 	if final(err) {
 		return errors.New(err.Error())

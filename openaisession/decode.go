@@ -191,7 +191,7 @@ func setNull(union reflect.Value) {
 		reflect.ValueOf([]byte("null")), union.Addr()})
 }
 
-// value sets v from JSON that is not null, or null in an array or a map.
+// value sets v from JSON that is not null.
 func (d *decoder) value(v reflect.Value, f field, raw json.RawMessage) bool {
 	if opt, ok := d.optional(v, raw); opt {
 		return ok

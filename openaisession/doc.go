@@ -39,7 +39,8 @@
 //	call.Status = responses.ResponseFunctionToolCallStatusCompleted
 //
 // Otherwise the change is not in the JSON. [Session.AddItems] refuses such an
-// item, and says which name to delete. A client sends it with the old value.
+// item, and says which name to delete. A client would send it with the old
+// value.
 //
 // If openai-go cannot hold an item whole, no variant is set. That is so if
 // openai-go does not know the type of the item, if a field would not show the

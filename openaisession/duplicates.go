@@ -23,7 +23,7 @@ func WithoutDuplicates() Option {
 
 // use is one use of a call_id: calls and the outputs that follow them, by their
 // indices, oldest first.
-type use struct{ calls, outputs []int } // by their indices, oldest first
+type use struct{ calls, outputs []int }
 
 func (h history) dropDuplicates() {
 	uses := map[link][]*use{}

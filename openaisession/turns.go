@@ -6,8 +6,8 @@ package openaisession
 // developer right before that. It ends before the next turn. A user's message
 // between a call and its output does not begin a turn.
 //
-// With a limit, GetItems then returns as many of the newest turns as have,
-// together, no more items than the limit. [WithLastTurns] and [WithBudget] are
+// With a limit, GetItems then returns only whole turns: as many of the newest
+// ones as fit into that number of items. [WithLastTurns] and [WithBudget] are
 // bounds of the same kind. If there are several bounds, all of them hold. The
 // newest turn is always returned, however long it is: without it there is
 // nothing to answer. If a history has no message from the user, all of it is

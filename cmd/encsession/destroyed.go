@@ -36,9 +36,9 @@ var keystoreDatabases = map[string]struct {
 // tenants are those of a keystore.
 type tenants struct {
 	shown  string          // the URL of the keystore, as it may be shown
-	erased map[string]bool // all tenants, and whether their keys were destroyed
-	gone   int             // how many were
-	recent int             // how many were destroyed, but a process may still have their keys
+	erased map[string]bool // all tenants, and whether no process can have their keys any more
+	gone   int             // the number of erased ones
+	recent int             // the number of destroyed ones whose keys a process may still have
 }
 
 // readTenants reads the tenants of the keystore.

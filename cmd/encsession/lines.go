@@ -30,7 +30,7 @@ type Counts struct {
 	Malformed int `json:"malformed"` // no item under any key, or authentic but not a JSON object
 	*Opened       // with a key
 	*Unopened     // without a key
-	Span          // of sealing: of authentic items, and without a key as their tokens claim
+	Span          // times of sealing: of authentic items or, without a key, as tokens claim them
 }
 
 // Opened counts sealed items by the result of opening them.

@@ -1,7 +1,7 @@
 // Encsession is the operator's command for stores of encrypted conversations.
-// It counts the items of all sessions by the keys that open them. It changes
-// keys, seals plaintext, removes old items, and erases the things that a person
-// said.
+// It counts the items of all sessions by the keys that open them. It moves
+// items to a new key, seals plaintext, removes old items, and erases the things
+// that a person said.
 //
 //	go install github.com/encsession/encsession/cmd/encsession@latest
 //
@@ -31,7 +31,7 @@ import (
 const (
 	exitWell        = 0
 	exitFindings    = 1   // there are items that no key opens, malformed items or plaintext
-	exitError       = 2   // nothing, or nearly nothing, was done
+	exitError       = 2   // nothing was changed
 	exitPartly      = 3   // some sessions failed, or it stopped halfway
 	exitInterrupted = 130 // by SIGINT or SIGTERM
 )

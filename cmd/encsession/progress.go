@@ -17,7 +17,7 @@ import (
 // end of each pass over the listing.
 type progress struct {
 	w     io.Writer
-	doing []string // of each pass; the last of them counts for all that follow
+	doing []string // the name of each pass; further passes have the last name
 	total int      // 0 if nobody has counted
 	bar   *progressbar.ProgressBar
 	pass  int // counts from 0

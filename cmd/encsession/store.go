@@ -39,8 +39,9 @@ func (s storeOf[S]) Session(sessionID string) encsession.Session {
 	return s.typedStore.Session(sessionID)
 }
 
-// opener opens a store. If change is false, it opens the store only for
-// reading. The text is the part of the store's URL after the scheme.
+// opener opens a store. The text is the part of the store's URL after the
+// scheme. If change is false, the command will change nothing: a SQLite file is
+// then opened only for reading.
 type opener func(a *app, text string, change bool) (s store, shown string, err error)
 
 // schemes maps the schemes of URLs to the stores.
@@ -84,8 +85,8 @@ type place struct {
 	set            bool   // whether the flag is given
 }
 
-// placeURL returns the URL of a place in two parts, and its origin. A flag may not
-// hold a password.
+// placeURL returns the URL of a place in two parts, and its origin. A flag may
+// not hold a password.
 func (a *app) placeURL(p place) (scheme, rest, from string, err error) {
 	given, err := a.one(p.variable)
 	switch {
@@ -143,8 +144,8 @@ func parseServer(rest string) (*server, error) {
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		authority, tail = rest[:i], rest[i:]
 	}
-	// In a password, one of these runes ends the authority. Then a part of the
-	// password would be taken for a port or a path, and shown.
+	// If a password holds /, ? or #, the authority ends there. Then a part of
+	// the password would be taken for a port or a path, and shown.
 	if !ok || strings.ContainsAny(tail, "@#") {
 		return nil, errServer
 	}

@@ -56,8 +56,8 @@ func kind(item encsession.Item) string {
 	return show.Printable(head.Type)
 }
 
-// telling finds the member in which an item speaks to a person. Types and IDs
-// stand before it.
+// telling finds the member that a person wants to read. Types and IDs stand
+// before it.
 var telling = regexp.MustCompile(`"(content|text|arguments|output)":"`)
 
 // shortItem shows an item from its telling member on, or from its beginning if

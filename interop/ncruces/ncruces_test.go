@@ -13,8 +13,8 @@ import (
 	"github.com/encsession/encsession/sqlstore"
 )
 
-// open returns a store with connections of its own, and makes the tables that are
-// missing.
+// open returns a store with connections of its own, and makes the tables that
+// are missing.
 func open(t *testing.T, dsn string) *sqlstore.Store {
 	db, err := sql.Open("sqlite3", dsn)
 	require.NoError(t, err)
@@ -48,8 +48,8 @@ func TestSuite(t *testing.T) {
 	})
 }
 
-// TestAnotherClientIsWaitedFor keeps the reading of this driver's error codes right:
-// its method Code returns a type of its own.
+// TestAnotherClientIsWaitedFor checks that sqlstore understands the error codes
+// of this driver, whose method Code returns a type of its own.
 func TestAnotherClientIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	dsn := "file:" + filepath.Join(t.TempDir(), "conversations.db") + "?_pragma=busy_timeout(1)"

@@ -69,7 +69,7 @@ func Envelope(messageData string, width int) string {
 
 // Printable replaces runes that could steer the terminal. These are control
 // characters, and the invisible ones that change the direction of text. The
-// words of users and tools cannot be trusted with them.
+// words of users and tools may contain them.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsGraphic(r) {
