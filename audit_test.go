@@ -176,7 +176,7 @@ func TestAuditFallsBackToGetItems(t *testing.T) {
 		require.EqualValues(t, 1, store.gets.Load())
 
 		inner := newSession(t, fourMethods{store}, testKey(t, 0))
-		require.Equal(t, 2, audit(t, newSession(t, inner, testKey(t, 1))).Items, "what the inner one can read")
+		require.Equal(t, 2, audit(t, newSession(t, decorated{inner}, testKey(t, 1))).Items, "what the inner one can read")
 
 		store.rewrite = nil
 		late := editedStore{store, func(int, []encsession.Item) error { return syscall.EOPNOTSUPP }}

@@ -43,8 +43,9 @@ type EncryptedSession struct {
 // [Key], a [Keyring], or another [KeySource], which is asked once per call. New
 // does not ask it, and does not use the store beyond asking for its ID.
 //
-// New refuses a nil store, nil keys, the zero Key, a nil or invalid option, and
-// a session ID that is empty, not UTF-8, or holds U+0000.
+// New refuses a store that is nil or an EncryptedSession itself, nil keys, the
+// zero Key, a nil or invalid option, and a session ID that is empty, not UTF-8,
+// or holds U+0000.
 func New(store Session, keys KeySource, opts ...Option) (*EncryptedSession, error) {
 	s, err := newEncrypted(store, keys, opts)
 	if err != nil {
@@ -56,6 +57,9 @@ func New(store Session, keys KeySource, opts ...Option) (*EncryptedSession, erro
 func newEncrypted(store Session, keys KeySource, opts []Option) (*EncryptedSession, error) {
 	if isNil(store) {
 		return nil, errors.New("store is nil")
+	}
+	if _, twice := store.(*EncryptedSession); twice {
+		return nil, errors.New("store is an EncryptedSession, so items would be sealed twice: give New the session that it wraps")
 	}
 	c, err := newConfig(store, opts)
 	if err != nil {

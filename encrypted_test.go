@@ -36,6 +36,7 @@ func TestNewRefuses(t *testing.T) {
 		"no store":        {nil, testKey(t, 0), strict, "store is nil"},
 		"nil pointer":     {nilStore, testKey(t, 0), strict, "store is nil"},
 		"nil map":         {nilMap, testKey(t, 0), strict, "store is nil"},
+		"sealed twice":    {newSession(t, store, testKey(t, 0)), testKey(t, 0), strict, "give New the session that it wraps"},
 		"no keys":         {store, nil, strict, "keys is nil"},
 		"nil KeyFunc":     {store, nilFunc, strict, "keys is nil"},
 		"nil *Key":        {store, nilPointer, strict, "keys is nil"},
@@ -556,64 +557,6 @@ func TestResultsShareNoBytes(t *testing.T) {
 			require.Equal(t, before, getItems(t, session, limit))
 		}
 	})
-}
-
-// TestEncryptedInEncrypted wraps one decorator in another, over a Rewriter and
-// over four methods.
-func TestEncryptedInEncrypted(t *testing.T) {
-	for name, store := range map[string]encsession.Session{
-		"Rewriter":     encsession.NewMemorySession(sessionID),
-		"four methods": fourMethods{encsession.NewMemorySession(sessionID)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inner := newSession(t, store, testKey(t, 1))
-			outer := newSession(t, inner, testKey(t, 0))
-			require.NoError(t, outer.AddItems(t.Context(), messages(3)...))
-			require.Equal(t, texts(messages(3)), getItems(t, outer, 0))
-			require.Equal(t, texts(messages(3)[1:]), getItems(t, outer, 2))
-			_, err := newSealer(t, testKey(t, 0)).Open(encsession.Item(getItems(t, inner, 1)[0]))
-			require.NoError(t, err)
-			_, err = newSealer(t, testKey(t, 1)).Open(encsession.Item(getItems(t, store, 1)[0]))
-			require.NoError(t, err)
-
-			// An item that only the inner session can read lies on top. PopItem
-			// passes over it if the store is a Rewriter. Otherwise PopItem
-			// fails.
-			require.NoError(t, inner.AddItems(t.Context(), message("not sealed by the outer one")))
-			item, err := outer.PopItem(t.Context())
-			if name == "Rewriter" {
-				require.NoError(t, err)
-				require.Equal(t, string(messages(3)[2]), string(item))
-				require.Equal(t, texts(messages(2)), getItems(t, outer, 0))
-				require.Len(t, getItems(t, store, 0), 3)
-				var seen []string
-				changed, err := outer.RewriteItems(t.Context(), 1, func(stored []encsession.Item) ([]encsession.Item, bool) {
-					seen = append(seen, texts(stored)...)
-					new := slices.Clone(stored)
-					if len(seen) == 2 {
-						new[len(new)-1] = message("edited")
-					}
-					return new, true
-				})
-				require.Equal(t, []string{string(messages(2)[1]), string(messages(2)[0])}, seen)
-				require.NoError(t, err)
-				require.Equal(t, 1, changed)
-				require.Equal(t, []string{string(message("edited")), string(messages(2)[1])}, getItems(t, outer, 0))
-			} else {
-				require.ErrorIs(t, err, errors.ErrUnsupported)
-				require.ErrorIs(t, err, encsession.ErrPlaintext)
-				_, err = inner.PopItem(t.Context())
-				require.NoError(t, err)
-				item, err = outer.PopItem(t.Context())
-				require.NoError(t, err)
-				require.Equal(t, string(messages(3)[2]), string(item))
-				_, err = outer.RewriteItems(t.Context(), 1, noEdit)
-				require.ErrorIs(t, err, errors.ErrUnsupported)
-			}
-			require.NoError(t, outer.ClearSession(t.Context()))
-			require.Empty(t, getItems(t, store, 0))
-		})
-	}
 }
 
 func TestAWrongKeyLosesNothing(t *testing.T) {

@@ -101,7 +101,7 @@ func findToken(stored Item) (text string, err error) {
 // error is an ErrMalformed.
 func decodeToken(text []byte) ([]byte, error) {
 	if len(text) < minTokenText || len(text)%4 != 0 {
-		return nil, fmt.Errorf("%w: token has %d characters", ErrMalformed, len(text))
+		return nil, fmt.Errorf("%w: token has %d characters, which no Fernet token has", ErrMalformed, len(text))
 	}
 	token := make([]byte, len(text)/4*3)
 	n, err := strictBase64.Decode(token, text)
@@ -111,7 +111,7 @@ func decodeToken(text []byte) ([]byte, error) {
 	}
 	switch {
 	case (n-tokenOverhead)%aes.BlockSize != 0:
-		return nil, fmt.Errorf("%w: token has %d bytes", ErrMalformed, n)
+		return nil, fmt.Errorf("%w: token has %d bytes, which no Fernet token has", ErrMalformed, n)
 	case token[0] != tokenVersion:
 		return nil, fmt.Errorf("%w: token version is not %#x", ErrMalformed, tokenVersion)
 	}

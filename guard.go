@@ -25,10 +25,7 @@ func (s *EncryptedSession) guard(ctx context.Context, keys *keyset) error {
 		if stored, err = s.store().GetItems(ctx, limit); err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
-		opens := func(item Item) bool {
-			o, err := keys.sealer.authenticate(item)
-			return err == nil && o.key == current
-		}
+		opens := func(item Item) bool { o, _ := keys.sealer.authenticate(item); return o.key == current }
 		if len(stored) == 0 || slices.ContainsFunc(stored, opens) {
 			keys.fits.Store(true)
 			return nil
@@ -58,7 +55,7 @@ func (s *EncryptedSession) fit(keys *keyset, stored []Item) error {
 	}
 	if plaintext && !authentic && !s.plaintext {
 		return fmt.Errorf("the newest items of session %q are not encrypted, and reads would hide them: "+
-			"if you know who wrote them, run SealPlaintext, or set WithPlaintext; WithUnreadableHistory adds all the same: %w", s.sessionID, ErrPlaintext)
+			"if you know who wrote them, run SealPlaintext, or set WithPlaintext; to write anyway, set WithUnreadableHistory: %w", s.sessionID, ErrPlaintext)
 	}
 	return nil
 }
@@ -66,5 +63,5 @@ func (s *EncryptedSession) fit(keys *keyset, stored []Item) error {
 // unfit is the error for a wrong key.
 func (s *EncryptedSession) unfit(keys *keyset, reason error, why string) error {
 	return fmt.Errorf("session %q: %s (%s): check the key and the session ID, or add the missing key to Keyring.Older; "+
-		"WithUnreadableHistory writes all the same: %w", s.sessionID, why, keys.ring.names(), reason)
+		"to write anyway, set WithUnreadableHistory: %w", s.sessionID, why, keys.ring.names(), reason)
 }

@@ -63,6 +63,9 @@ func texts(items []encsession.Item) []string {
 	return out
 }
 
+// decorated is an EncryptedSession in a decorator of its user.
+type decorated struct{ *encsession.EncryptedSession }
+
 // fourMethods hides that a store is a Rewriter.
 type fourMethods struct{ encsession.Session }
 

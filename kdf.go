@@ -294,7 +294,7 @@ func decodePythonKey(s string) ([]byte, error) {
 		if exact && padding == 0 {
 			advice = `if it is a Fernet key, restore the "=" at its end`
 		}
-		return nil, fmt.Errorf("%w, for versions of Python read it differently: %s", ErrAmbiguousKey, advice)
+		return nil, fmt.Errorf("%w, because versions of Python read it differently: %s", ErrAmbiguousKey, advice)
 	}
 	if !exact {
 		return nil, nil

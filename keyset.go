@@ -55,7 +55,7 @@ func (s *EncryptedSession) prepare(ctx context.Context, c *call) error {
 		return err
 	}
 	if c.keys != nil && !c.keys.ring.Current.equal(keys.ring.Current) {
-		return fmt.Errorf("%w, from %s to %s: run it again", ErrKeyChanged, c.keys.ring.Current.Fingerprint(), keys.ring.Current.Fingerprint())
+		return fmt.Errorf("%w, from %s to %s: run the operation again", ErrKeyChanged, c.keys.ring.Current.Fingerprint(), keys.ring.Current.Fingerprint())
 	}
 	c.keys = keys
 	return nil

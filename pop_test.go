@@ -285,7 +285,7 @@ func TestADecoratorRemovesNoPlaintextFromBelow(t *testing.T) {
 	require.NoError(t, newSession(t, store, testKey(t, 0), encsession.WithPlaintext()).AddItems(t.Context(), numbered(1)))
 	before := contents(t, store)
 	wrong := newSession(t, store, testKey(t, 1), encsession.WithPlaintext())
-	item, err := newSession(t, wrong, testKey(t, 0), encsession.WithPlaintext()).PopItem(t.Context())
+	item, err := newSession(t, decorated{wrong}, testKey(t, 0), encsession.WithPlaintext()).PopItem(t.Context())
 	require.Nil(t, item)
 	require.ErrorIs(t, err, encsession.ErrUndecryptable)
 	n, err := wrong.RewriteItems(t.Context(), 1, replacing(map[string]encsession.Item{string(numbered(0)): nil}))

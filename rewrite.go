@@ -64,7 +64,7 @@ func (s *EncryptedSession) walk(ctx context.Context, c *call, first int, careful
 				l := look{judged: s.judge(c.keys, bytes.Clone(item), now), at: i, position: position}
 				position++
 				if barrier == nil && (errors.Is(l.err, ErrUndecryptable) || errors.Is(l.err, ErrMalformed)) {
-					barrier = fmt.Errorf("an item that is not encrypted stays, for it lies below one that cannot be read: %w", atPosition(l.position, l.err))
+					barrier = fmt.Errorf("an item that is not encrypted was left alone, because it lies below one that cannot be read: %w", atPosition(l.position, l.err))
 				}
 				if l.plaintext() {
 					l.barred = barrier
@@ -289,7 +289,7 @@ func (s *EncryptedSession) remove(ctx context.Context, c *call, doomed func(l lo
 			return skipped.or(err)
 		}
 	}
-	return fmt.Errorf("in each of %d passes, other clients changed items that were to be removed: run it again", maxPasses)
+	return fmt.Errorf("in each of %d passes, other clients changed items that were to be removed: run the operation again", maxPasses)
 }
 
 // DeleteItems removes every item for which match returns true, and returns how
@@ -318,7 +318,7 @@ func (s *EncryptedSession) DeleteItems(ctx context.Context, match func(Item) boo
 		switch {
 		case errors.Is(l.err, ErrUndecryptable):
 			skipped.Undecryptable++
-		case errors.Is(l.err, ErrMalformed):
+		case errors.Is(l.err, ErrMalformed), l.authentic() && !ValidItem(l.payload): // the second may have expired
 			skipped.Malformed++
 		case l.barred != nil || errors.Is(l.err, ErrPlaintext):
 			skipped.Plaintext++

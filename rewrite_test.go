@@ -542,8 +542,8 @@ func TestOperationsNeedARewriter(t *testing.T) {
 		before := contents(t, memory)
 		for _, store := range []encsession.Session{
 			fourMethods{memory},
-			newSession(t, fourMethods{memory}, testKey(t, 1)),
-			newSession(t, fourMethods{encsession.NewMemorySession(sessionID)}, testKey(t, 1)), // even if there is nothing to do
+			decorated{newSession(t, fourMethods{memory}, testKey(t, 1))},
+			decorated{newSession(t, fourMethods{encsession.NewMemorySession(sessionID)}, testKey(t, 1))}, // even if there is nothing to do
 		} {
 			changed, err := operation(newSession(t, store, testKey(t, 0)), t.Context())
 			require.Zero(t, changed)
@@ -825,8 +825,8 @@ func TestRekeyDoesNotBringBackWhatWasCleared(t *testing.T) {
 // which lie inside those of the inner one.
 func TestOperationsThroughADecorator(t *testing.T) {
 	inner := newSession(t, encsession.NewMemorySession(sessionID), testKey(t, 5))
-	require.NoError(t, newSession(t, inner, testKey(t, 1)).AddItems(t.Context(), messages(3)...))
-	outer := newSession(t, inner, rotated(t))
+	require.NoError(t, newSession(t, decorated{inner}, testKey(t, 1)).AddItems(t.Context(), messages(3)...))
+	outer := newSession(t, decorated{inner}, rotated(t))
 	changed, err := outer.Rekey(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 3, changed)
@@ -961,6 +961,23 @@ func TestDeleteItemsIsForErasure(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, removed)
 		require.Equal(t, texts([]encsession.Item{all[1], all[4]}), contents(t, store))
+	})
+}
+
+// TestMatchSeesNoMalformedItem has authentic items that are not JSON objects,
+// one of which has expired.
+func TestMatchSeesNoMalformedItem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFaultyStore()
+		for _, sealed := range []uint64{0, bubbleStart} {
+			require.NoError(t, store.MemorySession.AddItems(t.Context(), newForger(testIKM(0), sessionID).envelope(sealed, `["ann"]`)))
+		}
+		removed, err := newSession(t, store, testKey(t, 0)).DeleteItems(t.Context(), func(item encsession.Item) bool {
+			t.Errorf("match sees %s", item)
+			return true
+		})
+		require.Zero(t, removed)
+		require.Equal(t, encsession.SkippedError{Malformed: 2}, skippedBy(t, err))
 	})
 }
 
@@ -1314,7 +1331,7 @@ func TestADecoratorAroundADecorator(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inner := newSession(t, store, testKey(t, 1))
-			outer := newSession(t, inner, testKey(t, 0))
+			outer := newSession(t, decorated{inner}, testKey(t, 0))
 			require.NoError(t, outer.AddItems(t.Context(), messages(3)...))
 			require.Equal(t, texts(messages(3)), getItems(t, outer, 0))
 			require.Equal(t, texts(messages(3)[1:]), getItems(t, outer, 2))
@@ -1338,11 +1355,11 @@ func TestADecoratorAroundADecorator(t *testing.T) {
 				require.Equal(t, 1, changed)
 				require.Equal(t, []string{string(message("edited")), string(messages(2)[1])}, getItems(t, outer, 0))
 
-				rotated := newSession(t, inner, encsession.Keyring{Current: testKey(t, 2), Older: []encsession.Key{testKey(t, 0)}})
+				rotated := newSession(t, decorated{inner}, encsession.Keyring{Current: testKey(t, 2), Older: []encsession.Key{testKey(t, 0)}})
 				changed, err = rotated.Rekey(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, 2, changed)
-				require.Equal(t, 2, audit(t, newSession(t, inner, testKey(t, 2))).Readable)
+				require.Equal(t, 2, audit(t, newSession(t, decorated{inner}, testKey(t, 2))).Readable)
 			} else {
 				require.ErrorIs(t, err, errors.ErrUnsupported)
 				require.ErrorIs(t, err, encsession.ErrPlaintext)
@@ -1430,7 +1447,7 @@ func TestRemovalsGiveUp(t *testing.T) {
 		require.NoError(t, store.AddItems(t.Context(), seal(t, testKey(t, 0), message("another"))))
 		return true
 	})
-	require.ErrorContains(t, err, "run it again")
+	require.ErrorContains(t, err, "run the operation again")
 	require.Equal(t, 1, removed, "the item below is removed in the first pass")
 	require.GreaterOrEqual(t, passes, 10)
 	require.Len(t, getItems(t, session, 0), 1)

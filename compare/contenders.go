@@ -60,7 +60,7 @@ func clocked(cores int, work func() error) (time.Duration, error) {
 const sessionID = "user-123"
 
 var (
-	errDiffers  = errors.New("what was read is not what was written")
+	errDiffers  = errors.New("the items read differ from those written")
 	errUnopened = errors.New("a token does not open")
 )
 

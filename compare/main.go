@@ -88,7 +88,7 @@ func parseArgs(args []string, getenv func(string) string, help io.Writer) (confi
 	flags.StringVar(&c.svg, "svg", "", "draw the result, as SVG, into this `file` too")
 	flags.StringVar(&c.python, "python", getenv("ENCSESSION_PYTHON"),
 		"the Python `interpreter` that has openai-agents[encrypt]; ENCSESSION_PYTHON names it too\n"+
-			"(default: python3, and no Python in the table where that does not have it)")
+			"(default: python3, without the SDK there, the table has no Python)")
 	flags.IntVar(&c.rounds, "rounds", 15, "every contender writes and reads once per round")
 	flags.IntVar(&c.items, "items", 1000, "how many items of each size")
 	flags.Usage = func() {} // usage is printed only to those who ask for help
@@ -116,7 +116,7 @@ func parseArgs(args []string, getenv func(string) string, help io.Writer) (confi
 func (c config) check(rest []string) error {
 	switch {
 	case len(rest) > 0:
-		return fmt.Errorf("what is %q? There are only flags, see -h", rest[0])
+		return fmt.Errorf("unexpected argument %q: compare takes only flags, see -h", rest[0])
 	case c.rounds < 1:
 		return fmt.Errorf("-rounds %d: at least one is needed", c.rounds)
 	case c.items < 1:

@@ -32,7 +32,7 @@ func ClearDestroyed(ctx context.Context, sessions iter.Seq2[encsession.SessionIn
 			return err
 		}
 		if id := session.Unwrap().SessionID(); id != r.Session.ID {
-			return fmt.Errorf("its store holds another session, %q, which is not cleared", id)
+			return fmt.Errorf("its store has another session ID, %q, so nothing was cleared", id)
 		}
 		stored, err := session.Unwrap().GetItems(ctx, 0)
 		if err != nil {

@@ -62,7 +62,7 @@ func TestClearDestroyedClearsNoOtherSession(t *testing.T) {
 	}
 	listing := func(yield func(encsession.SessionInfo, error) bool) { yield(encsession.SessionInfo{ID: "gone"}, nil) }
 	_, err := fleet.ClearDestroyed(t.Context(), listing, open)
-	require.ErrorContains(t, err, `its store holds another session, "other"`)
+	require.ErrorContains(t, err, `its store has another session ID, "other"`)
 	require.Equal(t, 2, s.count("other", 1))
 }
 

@@ -183,7 +183,7 @@ func (o *operation) try(ctx context.Context, r *Result, do work) error {
 		return errors.New("open has returned no session")
 	}
 	if id := session.SessionID(); id != r.Session.ID && session.Unwrap().SessionID() != r.Session.ID {
-		return fmt.Errorf("open has returned another session, %q: open the one with the ID that the func is given", id)
+		return fmt.Errorf("open has returned session %q: it must return the session whose ID it is given", id)
 	}
 	err = do(ctx, session, r)
 	if skipped := (*encsession.SkippedError)(nil); errors.As(err, &skipped) {

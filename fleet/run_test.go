@@ -107,9 +107,9 @@ func TestOpenMustReturnTheSessionThatItWasAskedFor(t *testing.T) {
 	other, err := encsession.New(encsession.NewMemorySession("other"), key)
 	require.NoError(t, err)
 	for want, session := range map[string]*encsession.EncryptedSession{
-		"open has returned no session":               nil,
-		"has returned no session":                    {},
-		`open has returned another session, "other"`: other,
+		"open has returned no session":      nil,
+		"has returned no session":           {},
+		`open has returned session "other"`: other,
 	} {
 		for _, operate := range operations {
 			summary, err := operate(t.Context(), filled(t, 1).sessions(),

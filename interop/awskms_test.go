@@ -36,7 +36,7 @@ func TestKeystoreWithAWSKMS(t *testing.T) {
 func startKMS(t *testing.T) (client *kms.Client, reset func()) {
 	python := os.Getenv("ENCSESSION_KMS_PYTHON")
 	if python == "" {
-		t.Skip("set ENCSESSION_KMS_PYTHON to a Python with what interop/requirements-kms.txt lists to run this test")
+		t.Skip("set ENCSESSION_KMS_PYTHON to a Python that has the packages of interop/requirements-kms.txt to run this test")
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -183,7 +183,7 @@ func (s *Store) share(ctx context.Context, t *tenantKeys) error {
 			timeout = min(timeout, s.maxAge)
 		}
 		flightCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
-		f = &flight{ctx: flightCtx, done: make(chan struct{}), err: errors.New("the wrapper has ended the goroutine")}
+		f = &flight{ctx: flightCtx, done: make(chan struct{}), err: errors.New("the wrapper called runtime.Goexit")}
 		t.flight = f
 		go func() {
 			defer cancel()
@@ -238,7 +238,7 @@ func (s *Store) refresh(ctx context.Context, t *tenantKeys) error {
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case !next.fresh(time.Now()):
-		err = fmt.Errorf("the request for its keys took longer than they may be used, which is %v", next.maxAge)
+		err = fmt.Errorf("reading its keys took longer than the %v for which they may be used", next.maxAge)
 	}
 	switch {
 	case err == nil:

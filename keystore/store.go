@@ -57,7 +57,7 @@ func newStore(db *sql.DB, dialect Dialect, wrapper NamedWrapper, opts []Option) 
 	case db == nil:
 		return nil, errors.New("db is nil")
 	case dialect < SQLite || dialect > MySQL:
-		return nil, fmt.Errorf("%v is not a dialect", dialect)
+		return nil, fmt.Errorf("%v is not one of SQLite, PostgreSQL and MySQL", dialect)
 	case isNil(wrapper):
 		return nil, fmt.Errorf("wrapper %q: %w", wrapper.Name, errNoWrapper)
 	}
@@ -78,7 +78,7 @@ func newStore(db *sql.DB, dialect Dialect, wrapper NamedWrapper, opts []Option) 
 		}
 	}
 	if _, twice := s.older[wrapper.Name]; twice {
-		return nil, fmt.Errorf("WithOlderWrappers: %q is the name of the current wrapper: give the new one a new name", wrapper.Name)
+		return nil, fmt.Errorf("WithOlderWrappers: %q is also the name of the current wrapper: each wrapping key needs its own name", wrapper.Name)
 	}
 	s.names = s.newNames(s.keysTable)
 	return s, nil

@@ -18,7 +18,7 @@ const maxAgeSetting = "max_age"
 
 // errBound is for a bound that is missing or out of range, and for a Store that
 // could use keys for longer than the bound.
-var errBound = errors.New("the bound on the age of keys does not fit")
+var errBound = errors.New("the bound on the age of keys is missing, invalid or exceeded")
 
 // row is a row of the table. Times are microseconds since 1970 by the
 // database's clock. They are 0 for NULL.
@@ -259,11 +259,11 @@ func (c conn) read(ctx context.Context, tenant string) (view, error) {
 	case v.now == 0:
 		return view{}, fmt.Errorf("%w: table %s holds none; CreateTables stores one", errBound, c.store.settingsTable)
 	case seesChanges == 0:
-		return view{}, fmt.Errorf("autocommit is off, so this connection would not see that a key was destroyed: set it on in the DSN: %w", errors.ErrUnsupported)
+		return view{}, fmt.Errorf("autocommit is off, so this connection would not see that a key was destroyed: turn it on in the DSN: %w", errors.ErrUnsupported)
 	case v.bound < minMaxAge || v.bound > maxMaxAge:
 		return view{}, fmt.Errorf("%w: table %s holds %v, which is not from %v to %v", errBound, c.store.settingsTable, v.bound, minMaxAge, maxMaxAge)
 	case c.store.maxAge > v.bound:
-		return view{}, fmt.Errorf("%w: WithMaxAge(%v) exceeds the %v that table %s holds, on which Rotate and Destroy of all processes count",
+		return view{}, fmt.Errorf("%w: WithMaxAge(%v) exceeds the bound of %v in table %s, on which Rotate and Destroy rely",
 			errBound, c.store.maxAge, v.bound, c.store.settingsTable)
 	}
 	return v, nil

@@ -79,7 +79,7 @@ func (s *Store) wrap(ctx context.Context, tenant string, number int64, secret []
 			return nil, err
 		}
 		if len(probe) == len(wrapped) {
-			return nil, fmt.Errorf("wrapper %q encrypts to a public key, by the length of its output (%d bytes, whatever it is given): "+
+			return nil, fmt.Errorf("wrapper %q seems to encrypt to a public key, because its output always has %d bytes, a length of RSA: "+
 				"whoever can write to the table could plant keys; use a symmetric key", s.current.Name, len(wrapped))
 		}
 	}
@@ -89,7 +89,7 @@ func (s *Store) wrap(ctx context.Context, tenant string, number int64, secret []
 	}
 	defer clear(opened)
 	if subtle.ConstantTimeCompare(opened, text) != 1 {
-		return nil, fmt.Errorf("wrapper %q decrypts to something else than it has encrypted", s.current.Name)
+		return nil, fmt.Errorf("wrapper %q does not decrypt to the bytes that it has encrypted", s.current.Name)
 	}
 	return wrapped, nil
 }

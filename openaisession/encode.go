@@ -55,7 +55,7 @@ func checkShown(v reflect.Value) error {
 			}
 			name := memberName(field)
 			if overridden && !v.Field(i).IsZero() {
-				return fmt.Errorf("%q is set, but hidden by an override: change the one or the other", name)
+				return fmt.Errorf("%q is set, but hidden by an override: remove the override, or clear the field", name)
 			}
 			if hides(extra[name]) && !v.Field(i).IsZero() {
 				return fmt.Errorf("%q is set, but hidden by an extra field: delete it from ExtraFields", name)

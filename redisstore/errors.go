@@ -13,7 +13,7 @@ import (
 
 // errReply says that a server, or a proxy in front of it, is broken. It is then
 // unknown whether the server has changed anything.
-var errReply = errors.New("the server does not answer as the script does")
+var errReply = errors.New("unexpected reply from the server, or from a proxy in front of it")
 
 // withContext makes sure that errors.Is finds the error of the context, if that
 // is the reason why go-redis stopped.
@@ -37,7 +37,7 @@ func writeError(ctx context.Context, err error) error {
 	unanswered := mayHaveRun(err)
 	err = readError(ctx, err)
 	if unanswered {
-		return fmt.Errorf("no reply came, and the server may have carried it out or not: %w", err)
+		return fmt.Errorf("no reply came, so the server may or may not have made the change: %w", err)
 	}
 	return err
 }
@@ -70,7 +70,7 @@ func withoutText(err error) error {
 	}
 	for _, quoting := range []string{"redis: can't ", "redis: invalid ", "redis: unexpected ", "but got line", "strconv."} {
 		if strings.Contains(text, quoting) {
-			return errors.New("the reply is not one of Redis")
+			return errors.New("the reply is not valid in the protocol of Redis")
 		}
 	}
 	return err

@@ -164,7 +164,7 @@ func ExampleWithHashTag() {
 	}
 	fmt.Println(store.Session("user-123").SessionID())
 	// Output:
-	// redisstore: New: a cluster keeps the keys of one session in different slots: give WithHashTag
+	// redisstore: New: a cluster keeps the keys of one session in different slots: use WithHashTag
 	// user-123
 }
 

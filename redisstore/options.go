@@ -49,7 +49,7 @@ func WithPrefix(prefix string) Option {
 func WithKeyTTL(ttl time.Duration) Option {
 	return func(c *config) error {
 		if ttl < time.Millisecond || ttl%time.Millisecond != 0 {
-			return fmt.Errorf("a key TTL of %v is not one of whole milliseconds, at least one", ttl)
+			return fmt.Errorf("a key TTL of %v is not a whole number of milliseconds, at least 1", ttl)
 		}
 		c.ttl = ttl
 		return nil

@@ -123,7 +123,7 @@ func TestGarbledReplyIsNotQuoted(t *testing.T) {
 			p.next.Store(garbled)
 			err := do(t.Context(), store.Session("s"))
 			require.ErrorContains(t, err, "redisstore: "+method+": ")
-			require.ErrorContains(t, err, "the reply is not one of Redis")
+			require.ErrorContains(t, err, "the reply is not valid in the protocol of Redis")
 			require.NotContains(t, err.Error(), "garbled")
 			require.NotContains(t, err.Error(), "secret")
 		})

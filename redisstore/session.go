@@ -140,7 +140,7 @@ func (s *Session) popItem(ctx context.Context) (Item, error) {
 			window = double(window)
 		}
 	}
-	return nil, errors.New("other clients change the end of the session all the time: try again")
+	return nil, errors.New("other clients keep changing the end of the session: try again")
 }
 
 // ClearSession deletes the session's keys, and with them the elements that are

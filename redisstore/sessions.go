@@ -114,7 +114,7 @@ func (s *scan) next(cursor uint64) (more bool, err error) {
 	}
 	s.pages++
 	if cursor == s.mark || s.pages > maxPages {
-		return false, fmt.Errorf("%w: SCAN comes to no end", errReply)
+		return false, fmt.Errorf("%w: SCAN does not end", errReply)
 	}
 	if s.pages&(s.pages-1) == 0 {
 		s.mark = cursor

@@ -54,12 +54,12 @@ func newStore(client redis.UniversalClient, opts []Option) (*Store, error) {
 		}
 	}
 	if c.tagged && strings.ContainsAny(c.prefix, "{}") {
-		return nil, errors.New("the prefix has braces, which WithHashTag puts round it")
+		return nil, errors.New("the prefix contains braces: remove them, since WithHashTag adds its own")
 	}
 	switch client.(type) {
 	case clusterClient:
 		if !c.tagged {
-			return nil, errors.New("a cluster keeps the keys of one session in different slots: give WithHashTag")
+			return nil, errors.New("a cluster keeps the keys of one session in different slots: use WithHashTag")
 		}
 	case singleClient:
 	case *redis.Ring:

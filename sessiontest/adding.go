@@ -87,7 +87,7 @@ var equalItems = check{
 
 var duplicates = check{
 	name: "duplicates",
-	rule: "Items that are equal are items of their own, all of which are kept.",
+	rule: "Equal items are separate items, and all of them are kept.",
 	harm: `A user who says "yes" twice has said it once.`,
 	run: func(t *tester) {
 		yes := object("user", "yes")

@@ -27,7 +27,7 @@ func (h handle) concurrently(f func(writer int, s handle) error) {
 var concurrentAdds = check{
 	name: "concurrent-adds",
 	rule: "Concurrent AddItems lose nothing, do not mix the items of different calls, and never show a part of a call.",
-	harm: "Two requests at once: messages are gone, or a tool call lies, or is read, apart from its output.",
+	harm: "During two requests at once, messages are lost, or a tool call is stored or read apart from its output.",
 	run: func(t *tester) {
 		// The other two writers read meanwhile, one through each handle.
 		const adders, batches = writers - 2, 8
@@ -97,7 +97,7 @@ func wantBatches(items []encsession.Item) error {
 		want.Item++
 	}
 	if len(items)%batchSize != 0 {
-		return fmt.Errorf("%d items, the last of which are a part of what was added in one call", len(items))
+		return fmt.Errorf("%d items; the last ones are only a part of the items of one call", len(items))
 	}
 	return nil
 }
@@ -105,7 +105,7 @@ func wantBatches(items []encsession.Item) error {
 var concurrentPops = check{
 	name: "concurrent-pops",
 	rule: "Under concurrent PopItem each item comes back exactly once.",
-	harm: "Two workers carry out the same instruction, or one that nobody carries out is gone.",
+	harm: "Two workers carry out the same instruction, or an instruction is lost.",
 	run: func(t *tester) {
 		all := numbered(1, 40)
 		s := t.fresh()

@@ -14,7 +14,7 @@ import (
 var addHides = check{
 	name: "add-hides",
 	rule: "Nothing of an item that is added can be read in the store, in whatever part of the item it is.",
-	harm: "Who sees the database, or a backup of it, reads what users told the agent.",
+	harm: "Anyone who sees the database, or a backup of it, reads what users told the agent.",
 	run: func(t *tester) {
 		s, secret := t.fresh(), newSecret()
 		var added []encsession.Item
@@ -100,7 +100,7 @@ var printingHides = check{
 var equalItemsDiffer = check{
 	name: "equal-items-differ",
 	rule: "Equal items are stored as different bytes, in one session as in two.",
-	harm: "Who sees the database sees who said the same thing, and can tell short answers by guessing.",
+	harm: "Anyone who sees the database sees who said the same thing, and can guess short answers by comparing them.",
 	run: func(t *tester) {
 		item := object("user", "yes")
 		s := t.fresh()
@@ -120,8 +120,8 @@ var equalItemsDiffer = check{
 
 var movedItemUnreadable = check{
 	name: "moved-item-unreadable",
-	rule: "What was stored in one session cannot be read in another.",
-	harm: "Who can write to the database copies another user's conversation into their own, and asks the agent for it.",
+	rule: "An item that was stored in one session cannot be read in another.",
+	harm: "Anyone who can write to the database copies another user's conversation into their own, and asks the agent for it.",
 	run: func(t *tester) {
 		from, to, secret := t.fresh(), t.fresh(), newSecret()
 		from.add(secret.items()...)
@@ -139,8 +139,8 @@ var movedItemUnreadable = check{
 
 var alteredItems = check{
 	name: "altered-items",
-	rule: "Of an item that was altered in the store nothing comes back but what was added.",
-	harm: "Who can write to the database puts words into the mouth of the user, or of the agent, without knowing the key.",
+	rule: "If an item was altered in the store, a read returns only items that were added, or nothing.",
+	harm: "Anyone who can write to the database puts words into the mouth of the user, or of the agent, without knowing the key.",
 	run: func(t *tester) {
 		s := t.fresh()
 		added := []encsession.Item{object("user", "yes"), object("content", strings.Repeat("Pay 100 to Alice. ", 20))}

@@ -9,7 +9,7 @@ import (
 var expired = check{
 	name: "expired",
 	rule: "A session that has expired in the store is empty for every method, and can be used again.",
-	harm: "What was to be gone is read, popped or rewritten, or comes back with the next message.",
+	harm: "Expired items are read, popped or rewritten, or come back with the next message.",
 	run: func(t *tester) {
 		if t.expire == nil {
 			t.Skip("Run was not given WithExpiry")

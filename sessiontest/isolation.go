@@ -9,7 +9,7 @@ import (
 
 var isolation = check{
 	name: "isolation",
-	rule: "Two different session IDs are two sessions; where a store cannot hold an ID, its methods return an error.",
+	rule: "Two different session IDs are two sessions; if a store cannot hold an ID, its methods return an error.",
 	harm: "Users read, continue and delete each other's conversations.",
 	run: func(t *tester) {
 		held := t.heldSessions()

@@ -44,7 +44,7 @@ var order = check{
 
 var limits = check{
 	name: "limits",
-	rule: "GetItems returns the newest limit items, oldest first, and all of them where limit is 0 or less.",
+	rule: "GetItems returns the newest limit items, oldest first, and all of them if limit is 0 or less.",
 	harm: "An agent that reads its last few messages goes on from the wrong ones, or from none.",
 	run: func(t *tester) {
 		all := numbered(1, 9)

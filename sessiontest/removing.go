@@ -2,7 +2,7 @@ package sessiontest
 
 var popOrder = check{
 	name: "pop-order",
-	rule: "PopItem removes the newest item and returns it, and nil without an error where there is none.",
+	rule: "PopItem removes the newest item and returns it; if there is none, it returns nil and no error.",
 	harm: "Taking back the last message takes back another one, or a loop that empties a session never ends.",
 	run: func(t *tester) {
 		n := numbered(0, 6)

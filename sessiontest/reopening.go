@@ -2,7 +2,7 @@ package sessiontest
 
 var reopened = check{
 	name: "reopened",
-	rule: "Items survive that the store is closed and opened again.",
+	rule: "Items are still there after the store was closed and opened again.",
 	harm: "All conversations are gone after a restart, or their newest messages are.",
 	run: func(t *tester) {
 		if t.reopen == nil {

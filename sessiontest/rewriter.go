@@ -22,7 +22,7 @@ import (
 var rewriteUnsupported = check{
 	name: "rewrite-unsupported",
 	rule: "A store that cannot rewrite returns an error that wraps errors.ErrUnsupported, before it calls edit.",
-	harm: "An erasure counts what it has removed, and then nothing was removed.",
+	harm: "An erasure reports removed items, but nothing was removed.",
 	run: func(t *tester) {
 		s := t.fresh()
 		if _, ok := s.Session.(encsession.Rewriter); !ok {
@@ -83,7 +83,7 @@ var rewriteOrder = check{
 var rewriteAdded = check{
 	name: "rewrite-added",
 	rule: "Items that are added after the start of a pass do not go to edit.",
-	harm: "An operation on a session in use never ends, or counts an answer that it has just been given.",
+	harm: "An operation on a session in use never ends, or also changes items that have just been added.",
 	run: func(t *tester) {
 		s := t.freshRewriter()
 		other := s.again()
@@ -93,7 +93,7 @@ var rewriteAdded = check{
 		add := func(s handle) {
 			t.Helper()
 			if used+3 > len(added) {
-				t.Fatal("RewriteItems calls edit again and again, with what edit adds")
+				t.Fatal("RewriteItems passes edit the items that edit itself adds, without end")
 			}
 			s.add(added[used : used+3]...)
 			used += 3
@@ -127,7 +127,7 @@ var rewriteAdded = check{
 
 var rewriteGone = check{
 	name: "rewrite-gone",
-	rule: "Other items go to edit exactly once if items are popped, removed or cleared meanwhile, which stay gone.",
+	rule: "Items that are popped, removed or cleared meanwhile stay gone; every other item goes to edit exactly once.",
 	harm: "A message that a user takes back during a change of keys is back, or hides another one from it.",
 	run: func(t *tester) {
 		s := t.freshRewriter()
@@ -166,7 +166,7 @@ var rewriteGone = check{
 				return contains(old, item) && !contains(oldLeft, item)
 			})
 			slices.Reverse(oldLeft)
-			s.wantEqual("what goes to edit, but for what is gone", found, oldLeft)
+			s.wantEqual("the items that go to edit, without those that are gone", found, oldLeft)
 		}
 
 		// Items that are added after edit has cleared the session are not those
@@ -469,7 +469,7 @@ var rewriteSwaps = check{
 
 var rewriteRows = check{
 	name: "rewrite-rows",
-	rule: "An equal item elsewhere is another item.",
+	rule: "An equal item in another row is another item.",
 	harm: "Taking back the last of two equal messages takes back the first, or both.",
 	run: func(t *tester) {
 		n := numbered(0, 9)
@@ -844,7 +844,7 @@ var rewriteIsolated = check{
 
 var rewriteConcurrent = check{
 	name: "rewrite-concurrent",
-	rule: "Of concurrent RewriteItems of one item exactly one counts it, and what that one put there stays.",
+	rule: "If several RewriteItems change one item at once, exactly one counts it, and its new item stays.",
 	harm: "Two workers both believe that they have taken the message, and both answer it.",
 	run: func(t *tester) {
 		n := numbered(1, 3)

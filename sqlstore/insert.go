@@ -40,7 +40,7 @@ func (t transaction) insert(ctx context.Context, texts []string) error {
 		}
 	}
 	if err == nil && inserted != int64(len(texts)) {
-		return fmt.Errorf("the database has stored %d of %d rows, and no error: a trigger or a rule on the messages table keeps them away",
+		return fmt.Errorf("the database stored %d of %d rows and reported no error: a trigger or a rule on the messages table keeps the others out",
 			inserted, len(texts))
 	}
 	return err
@@ -107,8 +107,8 @@ func (t transaction) outOfIDs(ctx context.Context) error {
 	var last int64
 	err := t.QueryRowContext(ctx, t.tables.fill("SELECT COALESCE(MAX(id), 0) FROM {messages}")).Scan(&last)
 	if err == nil && last > math.MaxInt64-reservedIDs {
-		return errors.New("the messages table has a row with the last ID that there can be, so that no other can come behind it: " +
-			"give that row another ID, and also the row of the table in sqlite_sequence, if it has one")
+		return errors.New("the messages table has a row with almost the highest possible ID, so no room is left for new rows: " +
+			"give that row a lower ID, and lower the entry of the table in sqlite_sequence, if there is one")
 	}
 	return err
 }

@@ -85,7 +85,7 @@ func (d *mysql) inspect(ctx context.Context, conn *sql.Conn, t tables) (layout, 
 	}
 	if !autocommit {
 		// A connection would go on reading the state that it has seen first.
-		return layout{}, fmt.Errorf("autocommit is off: set it on in the DSN: %w", errors.ErrUnsupported)
+		return layout{}, fmt.Errorf("autocommit is off: add autocommit=1 to the DSN: %w", errors.ErrUnsupported)
 	}
 	sessions, err := d.columns(ctx, conn, t, t.sessions, "session_id")
 	if err != nil {

@@ -185,7 +185,7 @@ func (*sqlite) checkBranches(ctx context.Context, conn *sql.Conn, messages strin
 		return err
 	}
 	return fmt.Errorf("the table message_structure belongs to an AdvancedSQLiteSession of Python, which keeps branches "+
-		"there that this package does not know: give the two databases of their own: %w", errors.ErrUnsupported)
+		"there that this package does not support: use separate databases for Go and Python: %w", errors.ErrUnsupported)
 }
 
 // ahead returns the condition of layout.ahead, which compares created_at to its

@@ -64,7 +64,7 @@ func newStore(db *sql.DB, dialect Dialect, opts []Option) (*Store, error) {
 	case MySQL:
 		s.database = new(mysql)
 	default:
-		return nil, fmt.Errorf("%v is not a dialect", dialect)
+		return nil, fmt.Errorf("%v is not one of SQLite, PostgreSQL and MySQL", dialect)
 	}
 	s.tables = newTables(s.database, c)
 	return s, nil

@@ -152,11 +152,11 @@ func auditFooter(c Counts, summary fleet.Summary) footer {
 // auditNotes explains the table, and says for each key whether it is needed.
 func auditNotes(w io.Writer, a *app, ring *encsession.Keyring, c Counts, summary fleet.Summary, outcome string) {
 	if ring == nil {
-		fmt.Fprintln(w, "\nNo key is set, so that nothing of this is authenticated: who can write to the store can forge it.")
-		fmt.Fprintln(w, "Sealed: encrypted, under whatever key. Oldest and newest: when, in UTC, as the items say.")
+		fmt.Fprintln(w, "\nNo key is set, so nothing here is authenticated: anyone who can write to the store can forge it.")
+		fmt.Fprintln(w, "Sealed: encrypted, under any key. Oldest and newest: the sealing times that the items claim, in UTC.")
 		return
 	}
-	fmt.Fprintln(w, "\nOldest and newest: when, in UTC, what the keys open was sealed.", aboutTTL(a.flags.ttl))
+	fmt.Fprintln(w, "\nOldest and newest: the sealing times, in UTC, of the items that a key opens.", aboutTTL(a.flags.ttl))
 	raw := false
 	for place := range c.Keys {
 		fmt.Fprintln(w, aboutKey(ring, place, c, outcome, a.flags.shardText()))
@@ -170,7 +170,7 @@ func auditNotes(w io.Writer, a *app, ring *encsession.Keyring, c Counts, summary
 	case c.Keys[0].Items+c.byOlderKeys() == 0:
 		fmt.Fprintf(w, "No key opens anything, and %s undecryptable: is the key right?\n", plural(n, "item is", "items are"))
 	default:
-		fmt.Fprintf(w, "Undecryptable: %s under a key that is not here, or of another session, or altered.\n", plural(n, "item", "items"))
+		fmt.Fprintf(w, "Undecryptable: %s under a key that is not given, or of another session, or altered.\n", plural(n, "item", "items"))
 	}
 }
 

@@ -119,7 +119,7 @@ func (a *app) change(cmd *cobra.Command, c change) error {
 	}
 	switch {
 	case untraced != nil:
-		err := errors.Join(fmt.Errorf("%s were %s, but that is not in the audit file: %w", plural(summary.Items, "item", "items"), c.done, untraced), err)
+		err := errors.Join(fmt.Errorf("%s were %s, but the audit file does not say so: %w", plural(summary.Items, "item", "items"), c.done, untraced), err)
 		if summary.Items > 0 {
 			return exitCode{exitPartly, err}
 		}

@@ -104,7 +104,7 @@ func TestAuditFile(t *testing.T) {
 	require.Equal(t, &traceCount{Sessions: 5, Items: 16, Skipped: &skipped{Sessions: 2, Undecryptable: 1, Malformed: 1}}, all[1].Counts)
 	for _, trace := range all {
 		require.Equal(t, "rekey", trace.Command)
-		require.Equal(t, "seal again under the current key what an older key opens", trace.Does)
+		require.Equal(t, "seal the items of older keys again, under the current key", trace.Does)
 		require.Equal(t, environment[storeVariable], trace.Store)
 		require.Equal(t, current.Fingerprint(), trace.Fingerprint)
 		require.Equal(t, []string{old.Fingerprint()}, trace.Older)

@@ -31,7 +31,7 @@ func (a *app) changeCommand(cmd *cobra.Command) *cobra.Command {
 func (a *app) rekeyCommand() *cobra.Command {
 	cmd := a.changeCommand(&cobra.Command{
 		Use:   "rekey",
-		Short: "Seal again under the current key what an older key opens",
+		Short: "Seal the items of older keys again, under the current key",
 		Long: "Seal again under the current key every item that an older key opens, with the time of sealing kept.\n\n" +
 			"It refuses to start unless the current key opens an item of the store, or --first-use names its fingerprint: a mistyped\n" +
 			"key would make everything unreadable for the services.",
@@ -46,7 +46,7 @@ func (a *app) rekeyCommand() *cobra.Command {
 			}
 			return a.change(cmd, change{
 				command: "rekey",
-				does:    "seal again under the current key what an older key opens",
+				does:    "seal the items of older keys again, under the current key",
 				done:    "sealed again under the current key",
 				would:   "would be sealed again under the current key",
 				after:   "Next: encsession audit says whether an older key is still needed.",
@@ -66,7 +66,7 @@ func (a *app) sealCommand() *cobra.Command {
 		Use:   "seal",
 		Short: "Seal what is not encrypted",
 		Long: "Seal every item that is not encrypted, and so declare it genuine: once, while everybody who can write to the store is\n" +
-			"trusted. As rekey, it refuses a current key that opens nothing, unless --first-use names its fingerprint.",
+			"trusted. Like rekey, it refuses a current key that opens no item, unless --first-use names its fingerprint.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ring, err := a.neededKeys("seal")
@@ -92,7 +92,7 @@ func (a *app) sealCommand() *cobra.Command {
 	})
 	a.flags.firstUseFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&a.flags.unreadableHistory, "unreadable-history", false,
-		"seal plaintext below unreadable items too, and in sessions of which no key opens anything;\nmake sure first that the key is right")
+		"seal plaintext below unreadable items too, and in sessions where no key opens an item;\nmake sure first that the key is right")
 	return cmd
 }
 
@@ -102,8 +102,8 @@ func (a *app) purgeCommand() *cobra.Command {
 		Use:   "purge (--older-than AGE | --idle AGE)",
 		Short: "Remove items that are old, or all items of sessions that are idle",
 		Long: "With --older-than, remove every item that was sealed longer ago. With --idle, remove all items of each session in\n" +
-			"which nothing was sealed for so long; a session with items that nobody can judge stays whole. Only authentic items\n" +
-			"have an age that counts: the times in the store can be changed by everybody who can write to it.",
+			"which nothing was sealed within that time; a session with items that cannot be judged stays whole. Only authentic\n" +
+			"items have an age that counts: everybody who can write to the store can change the times in it.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ring, err := a.neededKeys("purge")
@@ -150,10 +150,10 @@ func (a *app) deleteCommand() *cobra.Command {
 			"text in a file, in all sessions or in the one that is given. The text is compared with the strings and numbers of an\n" +
 			"item, after all escapes, also within JSON that stands in a string, such as the arguments of a tool. The file keeps the\n" +
 			"text out of the list of processes; one line break at its end does not count, and - stands for standard input.\n\n" +
-			"With --destroyed, remove all that the sessions of those tenants hold whose keys were destroyed in a keystore. This\n" +
-			"needs no key and no key service. The tenant of a session is its ID, or the part of it before --tenant-end.\n\n" +
-			"Items that no key opens, that are malformed or not encrypted cannot be judged. If there are any, delete says so and\n" +
-			"exits with 1: the erasure is not complete.",
+			"With --destroyed, remove all items of tenants whose keys were destroyed in a keystore. This needs no key and no\n" +
+			"key service. The tenant of a session is its ID, or the part of it before --tenant-end.\n\n" +
+			"delete cannot judge items that no key opens, malformed items and plaintext. If there are any, it says so and exits\n" +
+			"with 1: the erasure is not complete.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return errors.New("encsession delete takes at most one argument, the ID of a session")
@@ -168,7 +168,7 @@ func (a *app) deleteCommand() *cobra.Command {
 				}
 			}
 			if c.session != "" && f.shards > 1 {
-				return errors.New("--shard divides all sessions, and so does not go with one session")
+				return errors.New("--shard cannot be used with a single session")
 			}
 			if !f.destroyed && (f.keystoreSet || f.tenantEnd != "") {
 				return errors.New("--keystore and --tenant-end go with --destroyed")
@@ -184,13 +184,13 @@ func (a *app) deleteCommand() *cobra.Command {
 	})
 	cmd.Flags().Var(&value{kind: "FILE", set: func(s string) error { f.match, f.matchSet = s, true; return nil }}, "match",
 		"remove the items that hold the text in this file; - is standard input")
-	cmd.Flags().BoolVar(&f.ignoreCase, "ignore-case", false, "with --match: take small and capital letters for equal")
+	cmd.Flags().BoolVar(&f.ignoreCase, "ignore-case", false, "with --match: ignore the difference between small and capital letters")
 	cmd.Flags().BoolVar(&f.plaintext, "plaintext", false, "with --match: look at items that are not encrypted too")
 	cmd.Flags().BoolVar(&f.destroyed, "destroyed", false, "remove the sessions of tenants whose keys were destroyed")
 	cmd.Flags().Var(&value{kind: "URL", set: func(s string) error { f.keystore, f.keystoreSet = s, true; return nil }}, "keystore",
 		"with --destroyed: the keystore, sqlite:FILE, postgres:// or mysql://user@host:port/name;\n"+
 			"one with a password goes into "+keystoreVariable+" or "+keystoreVariable+fileSuffix)
-	cmd.Flags().StringVar(&f.tenantEnd, "tenant-end", "", "with --destroyed: the `text` behind the tenant in a session ID, as in / for acme/user-123")
+	cmd.Flags().StringVar(&f.tenantEnd, "tenant-end", "", "with --destroyed: the `text` that ends the tenant in a session ID, as in / for acme/user-123")
 	return cmd
 }
 

@@ -96,8 +96,8 @@ func (f *flags) ttlFlag(set *pflag.FlagSet) {
 	set.Var(&value{kind: "AGE", set: func(s string) (err error) {
 		f.ttl, err = parseAge(s, time.Second)
 		return err
-	}}, "ttl", "what is older counts as expired, as in 36h or 30d; without it nothing counts as expired or future,\n"+
-		"since the TTL is a policy of each reader, which the store does not know")
+	}}, "ttl", "items older than this count as expired, as in 36h or 30d; without it, no item counts as expired\n"+
+		"or future, because the store does not know the TTL of its readers")
 }
 
 // auditFileFlag adds the flag of commands that leave a trace.
@@ -122,8 +122,8 @@ func (f *flags) firstUseFlag(set *pflag.FlagSet) {
 		}
 		f.firstUse = s
 		return nil
-	}}, "first-use", "allow a current key that opens no item yet: its fingerprint, copied from the startup log of the\n"+
-		"service that uses it, so that a mistyped key does not match")
+	}}, "first-use", "the fingerprint of a current key that opens no item yet. Copy it from the startup log of the\n"+
+		"service that uses it: a mistyped key will not match")
 }
 
 var isFingerprint = regexp.MustCompile(`^[0-9a-f]{16}$`)

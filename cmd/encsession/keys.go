@@ -27,7 +27,7 @@ func (a *app) keys() (*encsession.Keyring, error) {
 	}
 	if current == nil {
 		if older != nil {
-			return nil, fmt.Errorf("%s is set, and no current key: set %s or %s", older.from, keyVariable, pythonKeyVariable)
+			return nil, fmt.Errorf("%s is set, but no current key: set %s or %s", older.from, keyVariable, pythonKeyVariable)
 		}
 		return nil, nil
 	}
@@ -50,7 +50,7 @@ func (a *app) keys() (*encsession.Keyring, error) {
 func (a *app) neededKeys(command string) (*encsession.Keyring, error) {
 	ring, err := a.keys()
 	if err == nil && ring == nil {
-		err = fmt.Errorf("%s needs a key: set %s to a Fernet key, or %s to any string as Python reads it, or either with %s to a file",
+		err = fmt.Errorf("%s needs a key: set %s to a Fernet key, or %s to any string as Python reads it; or add %s to either name, and set it to the path of a file",
 			command, keyVariable, pythonKeyVariable, fileSuffix)
 	}
 	return ring, err
@@ -103,9 +103,9 @@ func (s *source) checkLineEnd() error {
 func advise(err error, variable string) error {
 	switch variable {
 	case keyVariable:
-		return fmt.Errorf("%w; here, %s reads other strings", err, pythonKeyVariable)
+		return fmt.Errorf("%w; for other strings, set %s", err, pythonKeyVariable)
 	case olderKeysVariable:
-		return fmt.Errorf("%w; here, %s reads other strings", err, pythonOlderKeysVariable)
+		return fmt.Errorf("%w; for other strings, set %s", err, pythonOlderKeysVariable)
 	}
 	return err
 }

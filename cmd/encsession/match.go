@@ -19,7 +19,7 @@ func (a *app) matchText() (string, error) {
 	var err error
 	if a.flags.match == "-" {
 		if !a.flags.yes && !a.flags.dryRun {
-			return "", errors.New("--match - reads standard input, so there is nothing to answer on: give --yes or --dry-run")
+			return "", errors.New("--match - reads standard input, so no question can be answered there: give --yes or --dry-run")
 		}
 		content, err = io.ReadAll(a.stdin)
 	} else {

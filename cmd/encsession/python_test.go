@@ -78,7 +78,7 @@ func TestPythonDatabase(t *testing.T) {
 	require.Contains(t, r.stdout, "\nThe current key (ace7e6438602c239) opens 62 items in 2 sessions.\n"+
 		"The older key 1 (raw) opens 6 items in 1 session: it is still needed.\n"+
 		"A raw key is a text that is not a Fernet key: a mistyped key is one too.\n"+
-		"Undecryptable: 1 item under a key that is not here, or of another session, or altered.\n")
+		"Undecryptable: 1 item under a key that is not given, or of another session, or altered.\n")
 	require.NotContains(t, r.stdout, "passport", "no content")
 }
 

@@ -31,14 +31,14 @@ Keys come from the environment alone:
   ENCSESSION_OLDER_KEYS         older keys to read with, one a line
   ENCSESSION_PYTHON_OLDER_KEYS  or any strings, one a line
 
-Each of these can be a file too, named in ENCSESSION_STORE_FILE, ENCSESSION_KEY_FILE and so on. To give the same thing
-twice is an error. ENCSESSION_AUDIT_FILE is as --audit-file.
+Each of these can be a file too, named in ENCSESSION_STORE_FILE, ENCSESSION_KEY_FILE and so on. A setting that
+is given twice is an error. ENCSESSION_AUDIT_FILE does the same as --audit-file.
 
-What changes data says beforehand what it will do, and asks; without a terminal it wants --yes. --dry-run changes
-nothing. Everything can be interrupted, and run again.
+Commands that change data first say what they will do, and ask. Without a terminal they need --yes. With --dry-run they
+change nothing. Every command can be interrupted, and run again.
 
-Exit code: 0 all is well; 1 there are findings, items that no key opens, that are malformed or not encrypted; 2 an
-error, and nothing was done; 3 partly done; 130 interrupted.`
+Exit code: 0 all is well; 1 findings: items that no key opens, malformed items, or plaintext; 2 an error, and nothing
+was changed; 3 partly done; 130 interrupted.`
 
 // rootCommand returns the command with all of its subcommands.
 func (a *app) rootCommand() *cobra.Command {

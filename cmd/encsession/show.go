@@ -100,9 +100,9 @@ func (a *app) showText(items []itemLine, sessionID string, authenticated bool, t
 	}
 	switch {
 	case !authenticated:
-		fmt.Fprintln(&out, "\nNo key is set, so that nothing of this is authenticated.")
+		fmt.Fprintln(&out, "\nNo key is set, so nothing here is authenticated.")
 	case total.Undecryptable > 0:
-		fmt.Fprintf(&out, "\nUndecryptable: %s under a key that is not here, or of another session, or altered.\n",
+		fmt.Fprintf(&out, "\nUndecryptable: %s under a key that is not given, or of another session, or altered.\n",
 			plural(total.Undecryptable, "item", "items"))
 	}
 	_, err := a.stdout.Write(out.Bytes())

@@ -47,7 +47,7 @@ func openSQL(open sqlOpener) opener {
 
 func openSQLite(file string, change bool) (database, error) {
 	if strings.HasPrefix(file, "//") {
-		return database{}, errors.New("write sqlite:FILE, without slashes before the file: in other programs, their number changes its meaning")
+		return database{}, errors.New("write sqlite:FILE, without slashes before the file: other programs give different numbers of slashes different meanings")
 	}
 	dsn, err := sqliteDSN(file, change)
 	if err != nil {

@@ -103,7 +103,7 @@ func (a *app) placeURL(p place) (scheme, rest, from string, err error) {
 	scheme, rest, _ = strings.Cut(strings.TrimRight(given.text, "\r\n"), ":")
 	if given.from == p.flag && schemes[scheme] != nil && scheme != "sqlite" {
 		if u, err := parseServer(rest); err != nil || u.hasPassword(strings.HasPrefix(scheme, "redis")) {
-			return "", "", "", fmt.Errorf("%s holds a password, or cannot be read: others see it in the list of processes, so give the URL by %s or %s%s",
+			return "", "", "", fmt.Errorf("%s holds a password, or cannot be read as a URL: other users see arguments in the list of processes, so give the URL by %s or %s%s",
 				p.flag, p.variable, p.variable, fileSuffix)
 		}
 	}
@@ -133,8 +133,8 @@ type server struct {
 }
 
 // errServer quotes nothing of the given URL, which may hold a password.
-var errServer = errors.New("the URL cannot be read: want scheme://user:password@host:port/name, with %-escapes for what in user and password " +
-	"is no letter or digit")
+var errServer = errors.New("the URL cannot be read: want scheme://user:password@host:port/name, with a %-escape for each character " +
+	"of user and password that is not a letter or digit")
 
 // parseServer reads the part of a URL after the scheme. It hides the errors of
 // url.Parse, which quote the URL.
