@@ -249,7 +249,8 @@ func (r *rehearsal) copyTo(files []string, m *module, below, to string) error {
 }
 
 // environment is the environment of a stranger: no workspace, and the proxy
-// first. Nothing comes from version control, because no version is tagged
+// first. GOFLAGS stay, so that packages which are built need not be built again.
+// Nothing comes from version control, because no version is tagged
 // there.
 func (r *rehearsal) environment(cache string, more ...string) []string {
 	proxies := []string{fileURL(r.proxy), fileURL(filepath.Join(cache, "cache", "download"))}
@@ -258,7 +259,8 @@ func (r *rehearsal) environment(cache string, more ...string) []string {
 			proxies = append(proxies, proxy)
 		}
 	}
-	environment := append(os.Environ(), "GOWORK=off", "GOPROXY="+strings.Join(proxies, ","), "GOFLAGS=-mod=mod")
+	environment := append(os.Environ(), "GOWORK=off", "GOPROXY="+strings.Join(proxies, ","),
+		strings.TrimSpace("GOFLAGS=-mod=mod "+os.Getenv("GOFLAGS")))
 	i := slices.IndexFunc(r.modules, func(m *module) bool { return m.folder == "." })
 	return append(append(environment, "GONOSUMDB="+r.modules[i].path), more...) // and of all modules below it
 }
