@@ -4,6 +4,7 @@
 //	go run ./compare                  # about a minute
 //	go run ./compare -svg speed.svg   # and draws it
 //	go run ./compare -stores          # through SQLite, and the servers that are named
+//	go run ./compare -cost            # what a turn and an item cost there (Linux)
 //	go run ./compare -h               # the other flags
 //
 // All contenders seal and open the same items:
@@ -22,6 +23,11 @@
 // .ci/servers.sh and .ci/redis.sh start such servers. Compare uses tables and
 // keys of its own there, and deletes them at the end. Python goes through its
 // own classes, SQLiteSession, SQLAlchemySession and RedisSession.
+//
+// With -cost, encsession takes turns through the same stores. A turn opens a
+// session, reads the newest 50 items and adds 4. Compare shows the processor
+// time of this process and of the rest of the machine, so nothing else should
+// run on it, and the bytes that the store keeps for an item.
 //
 // Before the clock runs, every contender shows that it reads back its own
 // items. Python and Go show that they read each other's. An interrupt ends the
@@ -74,6 +80,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 
 type config struct {
 	stores bool
+	cost   bool
 	svg    string
 	python string // empty: python3, if that has the SDK
 	rounds int
@@ -85,10 +92,11 @@ func parseArgs(args []string, getenv func(string) string, help io.Writer) (confi
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // run prints the error
 	flags.BoolVar(&c.stores, "stores", false, "measure through stores, a session of 200 items of 1 kB")
+	flags.BoolVar(&c.cost, "cost", false, "measure the processor time of a turn and the bytes of an item through stores, without Python")
 	flags.StringVar(&c.svg, "svg", "", "draw the result, as SVG, into this `file` too")
 	flags.StringVar(&c.python, "python", getenv("ENCSESSION_PYTHON"),
 		"the Python `interpreter` that has openai-agents[encrypt]; ENCSESSION_PYTHON names it too\n"+
-			"(default: python3, without the SDK there, the table has no Python)")
+			"(default: python3; without the SDK, the table has no Python)")
 	flags.IntVar(&c.rounds, "rounds", 15, "every contender writes and reads once per round")
 	flags.IntVar(&c.items, "items", 1000, "how many items of each size")
 	flags.Usage = func() {} // usage is printed only to those who ask for help
@@ -103,8 +111,11 @@ func parseArgs(args []string, getenv func(string) string, help io.Writer) (confi
 		return config{}, err
 	}
 	flags.Visit(func(f *flag.Flag) {
-		if f.Name == "items" && c.stores {
+		switch {
+		case f.Name == "items" && c.stores:
 			err = errors.New("-items and -stores: through stores it is always a session of 200 items")
+		case f.Name != "cost" && f.Name != "rounds" && c.cost:
+			err = fmt.Errorf("-%s and -cost: the only flag beside -cost is -rounds", f.Name)
 		}
 	})
 	if err != nil {
@@ -140,6 +151,10 @@ func compare(ctx context.Context, c config, getenv func(string) string, stdout, 
 	heap := make([]byte, ballast)
 	defer runtime.KeepAlive(heap)
 	key := encsession.GenerateKey()
+	if c.cost {
+		fmt.Fprintf(stdout, "%s\n%s%s\n\n", hardware(), software(nil), load())
+		return printCosts(ctx, c.rounds, getenv, key, stdout, stderr)
+	}
 	python, missing, err := findPython(ctx, c.python, key)
 	if err != nil {
 		return err

@@ -9,7 +9,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -206,6 +208,21 @@ func TestRunThroughStoresWithPython(t *testing.T) {
 	}
 }
 
+func TestRunShowsCosts(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("processor times come from the /proc of Linux")
+	}
+	var out, problems bytes.Buffer
+	require.Zero(t, run(t.Context(), []string{"-cost", "-rounds", "1"}, noEnvironment, &out, &problems), problems.String())
+	require.Contains(t, out.String(), "A turn opens a session, reads the newest 50 items and adds 4. 100 turns.")
+	require.Contains(t, out.String(), "Redis is left out: ENCSESSION_REDIS_ADDR")
+	row := regexp.MustCompile(`\| SQLite \| +([0-9.]+) \| +-?([0-9.]+) \| +([0-9]+) \|`).FindStringSubmatch(out.String())
+	require.NotNil(t, row, out.String())
+	stored, err := strconv.Atoi(row[3])
+	require.NoError(t, err)
+	require.InDelta(t, 2050, stored, 200, "two envelopes of some 1,400 bytes fill a page of SQLite")
+}
+
 func TestRunSaysWhichStoreFails(t *testing.T) {
 	t.Setenv("PATH", "")
 	getenv := func(name string) string {
@@ -247,7 +264,8 @@ func TestRunRefuses(t *testing.T) {
 		"no rounds":     {[]string{"-rounds", "0"}, "-rounds 0: at least one is needed"},
 		"no items":      {[]string{"-items", "-1"}, "-items -1: at least one is needed"},
 		"both":          {[]string{"-stores"}, "-items and -stores: "},
-		"argument":      {[]string{"speed.svg"}, `what is "speed.svg"? There are only flags`},
+		"-cost and":     {[]string{"-cost"}, "-items and -cost: "},
+		"argument":      {[]string{"speed.svg"}, `unexpected argument "speed.svg": compare takes only flags`},
 		"no such place": {[]string{"-svg", filepath.Join(t.TempDir(), "missing", "speed.svg")}, "there is no such folder"},
 	} {
 		t.Run(name, func(t *testing.T) {

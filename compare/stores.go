@@ -51,6 +51,7 @@ type place struct {
 	name   string
 	store  func(sessionID string) encsession.Session
 	rows   func(ctx context.Context, sessionID string, limit int) (n int, err error) // reads with the bare driver
+	bytes  func(ctx context.Context, sessionID string) (bytes int64, err error)      // all that is stored
 	python *pythonStore                                                              // nil if the SDK has no class for it
 	close  func() error                                                              // deletes all of it
 }
@@ -140,6 +141,12 @@ func openSQL(ctx context.Context, dialect sqlstore.Dialect, driver, dsn, order s
 	if dialect == sqlstore.PostgreSQL {
 		parameters = "session_id = $1 ORDER BY " + order + " LIMIT $2"
 	}
+	size := map[sqlstore.Dialect]string{
+		sqlstore.SQLite:     "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+		sqlstore.PostgreSQL: "SELECT pg_total_relation_size('" + messages + "')",
+		sqlstore.MySQL: "SELECT data_length + index_length FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = '" +
+			messages + "'",
+	}[dialect]
 	query := "SELECT message_data FROM " + messages + " WHERE " + parameters
 	return &place{
 		store: func(sessionID string) encsession.Session { return store.Session(sessionID) },
@@ -156,6 +163,15 @@ func openSQL(ctx context.Context, dialect sqlstore.Dialect, driver, dsn, order s
 				}
 			}
 			return n, rows.Err()
+		},
+		bytes: func(ctx context.Context, _ string) (n int64, err error) {
+			if dialect == sqlstore.MySQL { // brings the sizes up to date
+				_, err = db.ExecContext(ctx, "ANALYZE TABLE "+messages)
+			}
+			if err == nil {
+				err = db.QueryRowContext(ctx, size).Scan(&n)
+			}
+			return n, err
 		},
 		python: &pythonStore{Options: map[string]string{"sessions_table": sessions, "messages_table": messages}},
 		close: func() error {
@@ -179,6 +195,9 @@ func openRedis(_ context.Context, addr string) (*place, error) {
 			rows, err := client.LRange(ctx, prefix+":"+sessionID+":messages", -int64(limit), -1).Result()
 			return len(rows), err
 		},
+		bytes: func(ctx context.Context, sessionID string) (int64, error) {
+			return client.MemoryUsage(ctx, prefix+":"+sessionID+":messages", 0).Result()
+		},
 		python: &pythonStore{Class: "RedisSession", URL: "redis://" + addr + "/0", Options: map[string]string{"key_prefix": prefix}},
 		close: func() error {
 			ctx := context.Background()
@@ -198,6 +217,16 @@ func compareStores(ctx context.Context, c config, getenv func(string) string, ke
 		note: "Each store has a scale of its own. The floor: the bare driver reads the rows, fernet-go opens their tokens.",
 		base: -1,
 	}
+	err := eachStore(ctx, getenv, stdout, stderr, func(p *place) error { return r.addStore(ctx, p, c.rounds, key, python) })
+	if err != nil {
+		return results{}, err
+	}
+	r.text = r.stores() + "\n\n" + storeNotes
+	return r, nil
+}
+
+// eachStore calls f with a place in each store that is available.
+func eachStore(ctx context.Context, getenv func(string) string, stdout, stderr io.Writer, f func(*place) error) error {
 	for _, o := range openers {
 		dsn := ""
 		if o.env != "" {
@@ -208,17 +237,15 @@ func compareStores(ctx context.Context, c config, getenv func(string) string, ke
 		}
 		fmt.Fprintf(stderr, "measuring %s …\n", o.name)
 		p, err := o.open(ctx, dsn)
-		if err != nil {
-			return results{}, fmt.Errorf("%s: %w", o.name, err)
+		if err == nil {
+			p.name = o.name
+			err = errors.Join(f(p), p.close())
 		}
-		p.name = o.name
-		err = r.addStore(ctx, p, c.rounds, key, python)
-		if err := errors.Join(err, p.close()); err != nil {
-			return results{}, fmt.Errorf("%s: %w", o.name, err)
+		if err != nil {
+			return fmt.Errorf("%s: %w", o.name, err)
 		}
 	}
-	r.text = r.stores() + "\n\n" + storeNotes
-	return r, nil
+	return nil
 }
 
 // storeNotes explain how to read the tables.

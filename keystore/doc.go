@@ -4,7 +4,7 @@
 // # The keys
 //
 //	wrapping key      in the KMS; never leaves it
-//	  └ tenant's key  in the table, wrapped; in memory for a few minutes
+//	  └ tenant's key  in the table, wrapped; in memory while sessions use it
 //	      └ session's key   derived by encsession; seals the items
 //
 // A [Store] is an [encsession.KeySource], so a session looks its keys up at

@@ -122,6 +122,9 @@ func (s *Store) Keys(ctx context.Context, sessionID string) (encsession.Keyring,
 		}
 	}
 	ring, err := s.request(ctx, tenant)
+	if errors.Is(err, ErrUnknownTenant) && s.tenant == nil {
+		err = fmt.Errorf("%w; without WithTenant, the session ID is the tenant", err)
+	}
 	return ring, wrapError("Keys", tenant, err)
 }
 

@@ -9,8 +9,8 @@ local function is_or_may_become(key, wanted)
   return found == wanted or found == 'none'
 end
 
--- refusal returns an error where the keys are not those of a session with this ID. The scripts ask it before they
--- change anything.
+-- refusal returns an error if the keys are not those of a session with this ID.
+-- The scripts call it before they change anything.
 local function refusal()
   if not is_or_may_become(hash, 'hash') then
     return redis.error_reply('WRONGTYPE the key of the session does not hold a hash')

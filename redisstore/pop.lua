@@ -1,6 +1,8 @@
--- PopItem, which judges in Go what is JSON. ARGV[2]: how many elements to return. ARGV[3] and on: the newest elements
--- as the caller has seen them, beginning with the item to remove. Where they still are the newest, it removes the
--- item and returns 1; otherwise it returns the newest elements.
+-- PopItem. The caller judges, in Go, which elements are JSON. ARGV[2]: how many
+-- elements to return. ARGV[3] and on: the newest elements as the caller has seen
+-- them, beginning with the item to remove. If they are still the newest, the
+-- script removes the item and returns 1. Otherwise it returns the newest
+-- elements.
 local failure = refusal()
 if failure then
   return failure
@@ -13,7 +15,8 @@ if expected > 0 then
     same = same and newest[i] == ARGV[2 + i]
   end
   if same then
-    return redis.call('LREM', list, -1, ARGV[3]) -- what lies above is not JSON, and so not equal to the item
+    -- The elements above are not JSON, and so not equal to the item.
+    return redis.call('LREM', list, -1, ARGV[3])
   end
 end
 return redis.call('LRANGE', list, -ARGV[2], -1)

@@ -5,9 +5,9 @@
 -- that no element is equal to. ARGV[3] is the index that the window's newest
 -- element had, ARGV[4] how many elements of the window belong to the batch or
 -- lie above it, ARGV[5] how many elements the next page has at most. From
--- ARGV[6] on, each element of the window is followed by what becomes of it: an
--- empty text leaves it alone, the text of ARGV[2] removes it, and any other
--- text takes its place. The first call has no window.
+-- ARGV[6] on, each element of the window is followed by its change: an empty
+-- text leaves it alone, the text of ARGV[2] removes it, and any other text takes
+-- its place. The first call has no window.
 --
 -- It returns how many elements it has changed, and the next window: the index
 -- of its newest element, how many of its elements lie above the page, how many
@@ -27,8 +27,8 @@ local function old(j) return ARGV[4 + 2 * j] end
 local function new(j) return ARGV[5 + 2 * j] end
 local function former_place(j) return top - j + 1 end
 
--- read returns the elements from index newest downwards; there are none where
--- the list has no such index.
+-- read returns the elements from index newest downwards. It returns none if the
+-- list has no such index.
 local function read(newest, count)
   local found, oldest = {}, math.max(newest - count + 1, 0)
   if newest >= 0 then
@@ -42,8 +42,8 @@ end
 -- newest_place returns the index of the newest element that is equal to text.
 local function newest_place(text) return redis.call('LPOS', list, text, 'RANK', -1) end
 
--- find_one returns an element of the window and the index at which it is now.
--- Elements that the window holds twice tell little about where it has moved to.
+-- find_one returns an element of the window and its present index. An element
+-- that the window holds twice says little about the way the window has moved.
 local function find_one(here)
   local times, unmoved = {}, nil
   for j = 1, known do
@@ -57,7 +57,8 @@ local function find_one(here)
       unmoved = unmoved or j
     end
   end
-  -- Other clients that pop leave the oldest, and those that trim the newest.
+  -- Clients that pop leave the oldest elements. Clients that trim the list leave
+  -- the newest.
   local tries = {1, known}
   for i = 3, most_searches do
     tries[i] = math.ceil(known * (i - 2) / (most_searches - 1))
@@ -71,8 +72,9 @@ local function find_one(here)
   return unmoved, unmoved and former_place(unmoved)
 end
 
--- places returns where the elements of the window are now; one that is gone has
--- no place. Elements only move down, by as many as were removed below them.
+-- places returns the present indexes of the elements of the window. One that is
+-- gone has none. Elements only move down, by the number of elements that were
+-- removed below them.
 local function places()
   local place, here, same = {}, read(top, known), true
   for j = 1, known do
@@ -89,14 +91,18 @@ local function places()
   end
   place[one] = at
   local moved = former_place(one) - at
-  local near = read(at + one - 1, known) -- near[j] is old(j), if nothing between it and the found one was removed
+  -- near[j] is old(j), if no element between it and the found one was removed.
+  local near = read(at + one - 1, known)
   for _, step in ipairs({1, -1}) do -- to the older ones, and to the newer ones
-    local last, gone = 0, 0 -- the last one's distance from the found one, and how many between them were removed
+    -- The distance of the last one from the found one, and the number of
+    -- elements between them that were removed.
+    local last, gone = 0, 0
     for i = 1, step == 1 and known - one or one - 1 do
       local j = one + step * i
       local nearest = last + 1
       if step == 1 then
-        nearest = math.max(nearest, i - moved) -- any nearer would be above its former place
+        -- A nearer index would be above its former place.
+        nearest = math.max(nearest, i - moved)
       end
       for distance = i - gone, nearest, -1 do
         if near[one + step * distance] == old(j) then
@@ -112,10 +118,11 @@ end
 
 local place = places()
 
--- page_end returns the index below which edit has seen nothing. The next element
--- below the batch tells it best; then the oldest one that edit has seen, below
--- which there may be some that others have replaced; then one further below. If
--- all are gone, edit rather sees an element too much than one too few.
+-- page_end returns the index below which edit has seen no element. It is taken
+-- from the next element below the batch, if that is still there. The second best
+-- is the oldest one that edit has seen, since others may have replaced elements
+-- below it. The third is one further below. If all are gone, edit may see an
+-- element again, and misses none.
 local function page_end()
   if known == 0 then
     return length
@@ -130,8 +137,8 @@ local function page_end()
   return math.min(place_of_end or length, former_place(handed))
 end
 
--- change returns how many elements it has changed, or an error, and then has
--- changed nothing. Removals move only what lies above them, which edit has seen.
+-- change returns the number of changed elements, or an error if it has changed
+-- nothing. A removal moves only the elements above, which edit has seen.
 local function change()
   local changes, removed = {}, 0
   for j = 1, known do
@@ -142,7 +149,8 @@ local function change()
   end
   local first, last = changes[1], changes[#changes]
   if removed == 1 and #changes == 1 and newest_place(old(first)) == place[first] then
-    return redis.pcall('LREM', list, -1, old(first)) -- unlike LSET, this works if the memory is full
+    -- Unlike LSET, this works if the memory of the server is full.
+    return redis.pcall('LREM', list, -1, old(first))
   end
   local reply
   local function failed() return type(reply) == 'table' and reply.err end

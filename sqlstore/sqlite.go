@@ -11,7 +11,8 @@ import (
 )
 
 // sqliteBusyTimeout is the least number of milliseconds that a connection waits
-// for another one's lock. It is that of Python.
+// for the lock of another one, if the attempt before has failed. It is that of
+// Python.
 const sqliteBusyTimeout = 5000
 
 // Result codes of SQLite, without the extension in their upper bits.
@@ -52,8 +53,7 @@ func (*sqlite) begin() []string { return []string{"BEGIN IMMEDIATE"} }
 
 // prepare sets WAL mode, which belongs to the file, once. The busy timeout
 // belongs to the connection. prepare sets it if another client may have been in
-// the way of the attempt before, and so leaves most calls without a statement
-// more.
+// the way of the attempt before. So most calls need no extra statement.
 func (d *sqlite) prepare(ctx context.Context, conn *sql.Conn, attempt int) error {
 	if attempt == 1 && d.modeIsSet.Load() {
 		return nil
@@ -168,7 +168,7 @@ func (*sqlite) checkID(ctx context.Context, conn *sql.Conn, messages string) err
 		WHERE name = 'id' AND pk > 0`, messages).Scan(&declared, &keys)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return unfitID(messages, "no primary key")
+		return fmt.Errorf("column id of table %s is not the primary key: it must be, and an integer: %w", messages, errors.ErrUnsupported)
 	case err == nil && (declared != "INTEGER" || keys != 1):
 		return unfitID(messages, declared)
 	}
