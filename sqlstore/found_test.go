@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -182,4 +183,63 @@ func TestIDsThatAreNoIntegers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPartitions has the messages in partitions by session, as docs/scale.md
+// shows.
+func TestPartitions(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		f := newFixture(t, b, tablesOf{ddl: []string{
+			`CREATE TABLE {sessions} (
+				session_id VARCHAR NOT NULL PRIMARY KEY,
+				created_at TIMESTAMP WITHOUT TIME ZONE DEFAULT CURRENT_TIMESTAMP NOT NULL,
+				updated_at TIMESTAMP WITHOUT TIME ZONE DEFAULT CURRENT_TIMESTAMP NOT NULL
+			)`,
+			`CREATE TABLE {messages} (
+				id BIGSERIAL NOT NULL,
+				session_id VARCHAR NOT NULL REFERENCES {sessions} (session_id) ON DELETE CASCADE,
+				message_data TEXT NOT NULL,
+				created_at TIMESTAMP WITHOUT TIME ZONE DEFAULT CURRENT_TIMESTAMP NOT NULL,
+				PRIMARY KEY (session_id, id)
+			) PARTITION BY HASH (session_id)`,
+			"CREATE INDEX ON {messages} (session_id, created_at, id)",
+			"CREATE INDEX ON {messages} (id)",
+		}})
+		for n := range 4 {
+			f.exec(t, fmt.Sprintf("CREATE TABLE %s_%d PARTITION OF {messages} FOR VALUES WITH (MODULUS 4, REMAINDER %d)", f.messages, n, n))
+		}
+		var ids []string
+		for n := range 20 {
+			ids = append(ids, fmt.Sprint("user-", n))
+			add(t, f.Session(ids[n]), numbered(1, 3)...)
+			add(t, f.Session(ids[n]), numbered(4, 4)...)
+		}
+		require.ElementsMatch(t, ids, sessionIDs(t, f.Store))
+		for _, id := range ids {
+			s := f.Session(id)
+			changed, err := s.RewriteItems(t.Context(), 1, func(stored []Item) ([]Item, bool) {
+				new := slices.Clone(stored)
+				for i := range new {
+					switch number(t, stored[i]) {
+					case 1:
+						new[i] = nil
+					case 3:
+						new[i] = Item(`{"n": 33}`)
+					}
+				}
+				return new, true
+			})
+			require.NoError(t, err)
+			require.Equal(t, 2, changed)
+			popped, err := s.PopItem(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, `{"n": 4}`, string(popped))
+			requireItems(t, s, Item(`{"n": 2}`), Item(`{"n": 33}`))
+			newest, err := s.GetItems(t.Context(), 1)
+			require.NoError(t, err)
+			require.Equal(t, []string{`{"n": 33}`}, texts(newest))
+		}
+		require.NoError(t, f.Session(ids[0]).ClearSession(t.Context()))
+		require.ElementsMatch(t, ids[1:], sessionIDs(t, f.Store))
+	}, PostgreSQL)
 }
