@@ -221,7 +221,7 @@ func TestCreateTables(t *testing.T) {
 		defer db.Close()
 		more, err := New(db, b.dialect, p.Store.current, WithTables(tb.keys, tb.settings), WithMaxAge(61*time.Second))
 		require.NoError(t, err)
-		const want = "WithMaxAge(1m1s) exceeds the 1m0s"
+		const want = "WithMaxAge(1m1s) exceeds the bound of 1m0s"
 		require.ErrorContains(t, more.CreateTables(t.Context()), want)
 		_, err = more.Keys(t.Context(), "acme")
 		require.ErrorContains(t, err, want)

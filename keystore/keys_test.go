@@ -256,7 +256,7 @@ func TestAPanicOfAWrapperReachesTheCallers(t *testing.T) {
 		}
 		p.kms.decrypt = func(context.Context) error { runtime.Goexit(); return nil }
 		_, err := p.Keys(t.Context(), "acme")
-		require.ErrorContains(t, err, "ended the goroutine")
+		require.ErrorContains(t, err, "called runtime.Goexit")
 		p.kms.up()
 		p.current(t, "acme")
 	})

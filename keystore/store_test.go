@@ -22,8 +22,8 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		opts    []Option
 		want    string
 	}{
-		"no dialect":         {0, good, nil, "Dialect(0) is not a dialect"},
-		"another dialect":    {4, good, nil, "Dialect(4) is not a dialect"},
+		"no dialect":         {0, good, nil, "Dialect(0) is not one of SQLite, PostgreSQL and MySQL"},
+		"another dialect":    {4, good, nil, "Dialect(4) is not one of SQLite, PostgreSQL and MySQL"},
 		"no wrapper":         {SQLite, NamedWrapper{Name: "kms-1"}, nil, `wrapper "kms-1": its Wrapper is nil`},
 		"no name":            {SQLite, NamedWrapper{Wrapper: good}, nil, "name of the wrapper: it is empty"},
 		"a long name":        {SQLite, NamedWrapper{strings.Repeat("k", 256), good}, nil, "at most 255"},
@@ -32,7 +32,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"too old":            {SQLite, good, []Option{WithMaxAge(25 * time.Hour)}, "WithMaxAge: 25h0m0s is not"},
 		"no func":            {SQLite, good, []Option{WithTenant(nil)}, "WithTenant: func is nil"},
 		"a nil older one":    {SQLite, good, []Option{WithOlderWrappers(map[string]Wrapper{"kms-0": nil})}, `name "kms-0": its Wrapper is nil`},
-		"an older one again": {SQLite, good, []Option{WithOlderWrappers(map[string]Wrapper{"kms-1": good})}, `"kms-1" is the name of the current wrapper`},
+		"an older one again": {SQLite, good, []Option{WithOlderWrappers(map[string]Wrapper{"kms-1": good})}, `"kms-1" is also the name of the current wrapper`},
 		"one without a name": {SQLite, good, []Option{WithOlderWrappers(map[string]Wrapper{"": good})}, `name "": it is empty`},
 		"no identifier":      {SQLite, good, []Option{WithTables("keys; --", "settings")}, "is not an identifier"},
 		"one table":          {SQLite, good, []Option{WithTables("keys", "KEYS")}, "both tables"},

@@ -41,8 +41,8 @@ func TestWrappersThatDoNotProtectAreRefused(t *testing.T) {
 		"one that fails":            {wrapperFunc(func([]byte) ([]byte, error) { return nil, errDown }), "the KMS is down"},
 		"one that opens to something else": {wrapperFunc(func(b []byte) ([]byte, error) {
 			return bytes.Repeat([]byte{1}, len(b)), nil
-		}), "decrypts to something else"},
-		"RSA-OAEP": {rsaWrapper{private}, "encrypts to a public key"},
+		}), "does not decrypt to the bytes"},
+		"RSA-OAEP": {rsaWrapper{private}, "seems to encrypt to a public key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProcess(t, onSQLite)

@@ -33,9 +33,9 @@ func TestNewRefuses(t *testing.T) {
 	db := backends[0].open(t, ":memory:")
 	for want, f := range map[string]func() (*Store, error){
 		"db is nil":                    func() (*Store, error) { return New(nil, SQLite) },
-		"Dialect(0) is not a dialect":  func() (*Store, error) { return New(db, 0) },
-		"Dialect(4) is not a dialect":  func() (*Store, error) { return New(db, MySQL+1) },
-		"Dialect(-1) is not a dialect": func() (*Store, error) { return New(db, -1) },
+		"Dialect(0) is not one of SQLite, PostgreSQL and MySQL":  func() (*Store, error) { return New(db, 0) },
+		"Dialect(4) is not one of SQLite, PostgreSQL and MySQL":  func() (*Store, error) { return New(db, MySQL+1) },
+		"Dialect(-1) is not one of SQLite, PostgreSQL and MySQL": func() (*Store, error) { return New(db, -1) },
 		"option 1 is nil":              func() (*Store, error) { return New(db, SQLite, WithTables("a", "b"), nil) },
 	} {
 		store, err := f()

@@ -229,7 +229,7 @@ func TestTheLastID(t *testing.T) {
 			f.exec(t, "INSERT OR IGNORE INTO {sessions} (session_id) VALUES ('other')")
 			f.exec(t, "INSERT INTO {messages} (id, session_id, message_data) VALUES (?, 'other', '{}')", int64(math.MaxInt64))
 			for _, items := range [][]Item{numbered(3, 3), numbered(3, 500)} {
-				require.ErrorContains(t, s.AddItems(t.Context(), items...), "the messages table has a row with the last ID")
+				require.ErrorContains(t, s.AddItems(t.Context(), items...), "the messages table has a row with almost the highest possible ID")
 				requireItems(t, s, numbered(1, 2)...)
 			}
 			f.exec(t, "UPDATE {messages} SET id = 100 WHERE session_id = 'other'")

@@ -63,7 +63,7 @@ func TestUsageErrors(t *testing.T) {
 		"no workers":              {on, "audit --workers 0", "--workers: want a number from 1 to 1000"},
 		"half a worker":           {on, "audit --workers 0.5", "--workers: want a number"},
 		"shard 0":                 {on, "audit --shard 0/8", "the parts count from 1, so 8/8 is the last"},
-		"shard of one session":    {on, "delete a --shard 1/8", "--shard divides all sessions"},
+		"shard of one session":    {on, "delete a --shard 1/8", "--shard cannot be used with a single session"},
 		"pause before":            {on, "audit --pause -1s", "--pause: want a duration"},
 		"table name":              {on, "audit --sessions-table a;drop", "not an identifier"},
 		"fingerprint of raw":      {on, "rekey --yes --first-use raw", "a raw secret has none"},
@@ -131,10 +131,10 @@ func TestKeySources(t *testing.T) {
 		"two kinds":                {env{keyVariable: fernet, pythonKeyVariable: "x y"}, "ENCSESSION_KEY and ENCSESSION_PYTHON_KEY are both set"},
 		"two kinds of files":       {env{keyVariable + fileSuffix: "x", pythonKeyVariable + fileSuffix: "x"}, "are both set"},
 		"two kinds of older keys":  {env{keyVariable: fernet, olderKeysVariable: other, pythonOlderKeysVariable: "x y"}, "are both set"},
-		"older key alone":          {env{olderKeysVariable: other}, "ENCSESSION_OLDER_KEYS is set, and no current key"},
+		"older key alone":          {env{olderKeysVariable: other}, "ENCSESSION_OLDER_KEYS is set, but no current key"},
 		"old variable":             {env{keyVariable: fernet, readKeysVariable: "x y"}, "ENCSESSION_READ_KEYS was a variable of the example"},
 		"old variable, empty":      {env{keyVariable: fernet, readKeysVariable: ""}, "ENCSESSION_READ_KEYS was a variable of the example"},
-		"no Fernet key":            {env{keyVariable: "changeme!"}, "ENCSESSION_PYTHON_KEY reads other strings"},
+		"no Fernet key":            {env{keyVariable: "changeme!"}, "for other strings, set ENCSESSION_PYTHON_KEY"},
 		"ambiguous":                {env{pythonKeyVariable: short}, encsession.ErrAmbiguousKey.Error()},
 		"ambiguous older key":      {env{keyVariable: fernet, pythonOlderKeysVariable: "fine\n" + short}, "ENCSESSION_PYTHON_OLDER_KEYS: line 2: "},
 		"a short older key":        {env{keyVariable: fernet, olderKeysVariable: short}, "ENCSESSION_OLDER_KEYS: line 1: "},
@@ -196,7 +196,7 @@ func TestCompletion(t *testing.T) {
 		require.Empty(t, stderr.String())
 	}
 	for want, args := range map[string][]string{
-		"rekey\tSeal again": {"re"}, "--older-than\t": {"purge", "--old"}, ":4\n": {"show", ""}, // 4: a session is no file
+		"rekey\tSeal the items": {"re"}, "--older-than\t": {"purge", "--old"}, ":4\n": {"show", ""}, // 4: a session is no file
 	} {
 		var stdout strings.Builder
 		require.Equal(t, exitWell, run(t.Context(), append([]string{"__complete"}, args...), env(nil).lookup, nil, &stdout, io.Discard))

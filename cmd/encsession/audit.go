@@ -156,7 +156,7 @@ func auditNotes(w io.Writer, a *app, ring *encsession.Keyring, c Counts, summary
 		fmt.Fprintln(w, "Sealed: encrypted, under any key. Oldest and newest: the sealing times that the items claim, in UTC.")
 		return
 	}
-	fmt.Fprintln(w, "\nOldest and newest: the sealing times, in UTC, of the items that a key opens.", aboutTTL(a.flags.ttl))
+	fmt.Fprintln(w, "\nOldest and newest: the sealing times of the items that a key opens, in UTC.\n"+aboutTTL(a.flags.ttl))
 	raw := false
 	for place := range c.Keys {
 		fmt.Fprintln(w, aboutKey(ring, place, c, outcome, a.flags.shardText()))

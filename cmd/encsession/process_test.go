@@ -157,7 +157,7 @@ func TestQuestionOnATerminal(t *testing.T) {
 	for answer, want := range map[string]string{"n\n": "not confirmed", "\n": "not confirmed", "yep\n": "not confirmed", "\x04": "not confirmed"} {
 		shown, code := onTerminal(t, environment, answer, "rekey")
 		require.Equal(t, exitError, code, shown)
-		require.Contains(t, shown, "rekey: will seal again under the current key")
+		require.Contains(t, shown, "rekey: will seal the items of older keys again")
 		require.Contains(t, shown, want)
 	}
 	shown, code := onTerminal(t, environment, "\x03", "rekey")

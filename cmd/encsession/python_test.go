@@ -107,7 +107,7 @@ func TestPythonDatabaseWithoutKey(t *testing.T) {
 	require.Equal(t, before, read(t, file))
 
 	r := call(t, env(nil).on(file), "audit", "--all")
-	require.Contains(t, r.stdout, "nothing of this is authenticated")
+	require.Contains(t, r.stdout, "nothing here is authenticated")
 	require.Regexp(t, `\n user-456 +13 +13 +· +· +2023-11-14 +2023-11-14\n`, r.stdout)
 	require.NotContains(t, r.stdout, "passport")
 }
@@ -154,7 +154,7 @@ func TestRekey(t *testing.T) {
 	r := call(t, pythonKeys.on(file), "rekey", "--yes")
 	require.Contains(t, r.stdout, "rekey: 0 items sealed again under the current key, in 0 of 3 sessions.\n"+
 		"It could not judge 1 item in 1 session: 1 undecryptable, 0 malformed, 0 not encrypted.\n")
-	require.Contains(t, r.stderr, "rekey: will seal again under the current key what an older key opens, in all sessions of sqlite:"+file+"\n"+
+	require.Contains(t, r.stderr, "rekey: will seal the items of older keys again, under the current key, in all sessions of sqlite:"+file+"\n"+
 		"  current key (ace7e6438602c239)\n  older key 1 (raw)\n"+
 		"rekey, first look at the keys: 3 sessions looked at\nrekey: 3 sessions looked at\n")
 	require.Contains(t, call(t, pythonKeys.on(file), "audit").stdout,
