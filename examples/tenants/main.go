@@ -144,6 +144,22 @@ func (t *tenants) rekey(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(t.w, "sealed again: %d items in %d sessions\n", summary.Items, summary.Changed)
+
+	// A key is retired only if an audit of all sessions shows that it opens nothing.
+	ring, err := t.a.keys.Keys(ctx, "acme/ann")
+	if err != nil {
+		return err
+	}
+	audit, err := fleet.Audit(ctx, listing, t.a.open)
+	if err != nil {
+		return err
+	}
+	for _, key := range audit.Report.Keys {
+		if key.Fingerprint == ring.Older[0].Fingerprint() && key.Items > 0 {
+			return fmt.Errorf("the first key of acme still opens %d items", key.Items)
+		}
+	}
+	fmt.Fprintf(t.w, "audited: %d sessions, the first key of acme opens no item\n", audit.Sessions)
 	if err := t.a.keys.Retire(ctx, "acme", 1); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ func TestStory(t *testing.T) {
 			"process B  acme/ben    3 items",
 			"key 2, fingerprint FINGERPRINT, becomes current in 1m2s",
 			"sealed again: 5 items in 2 sessions",
+			"audited: 3 sessions, the first key of acme opens no item",
 			"process A  acme/ann    erased: key was destroyed",
 			"process A  globex/gil  4 items",
 			"process B  acme/ann    2 items\nprocess B  acme/ben    3 items\nprocess B  globex/gil  4 items\n... 2s later",
