@@ -157,7 +157,7 @@ func byTime(where, created, parameter string) part {
 type missingTable string
 
 func (name missingTable) Error() string {
-	return fmt.Sprintf("no table %s: call CreateTables, or check which database is open", string(name))
+	return fmt.Sprintf("no table %s: call CreateTables, or check the database, the schema and the names of the tables", string(name))
 }
 
 // missingColumn is the error for a column that does not exist.

@@ -118,7 +118,7 @@ func TestKeySources(t *testing.T) {
 		"any string in a file":     {env{pythonKeyVariable + fileSuffix: write(t, "key", "a secret")}, "current  raw\n"},
 		"Python's Fernet key":      {env{pythonKeyVariable + fileSuffix: write(t, "key", fernet+"\n")}, "current  " + key.Fingerprint() + "\n"},
 		"an older key":             {env{keyVariable: fernet, olderKeysVariable: other}, "current  " + key.Fingerprint() + "\nolder    " + otherKey.Fingerprint() + "\n"},
-		"older keys in a file":     {env{keyVariable: fernet, olderKeysVariable + fileSuffix: write(t, "keys", "\r\n"+other+"\r\n\n"+fernet)}, "older    " + otherKey.Fingerprint() + "\nolder    " + key.Fingerprint() + "\n"},
+		"older keys in a file":     {env{keyVariable: fernet, olderKeysVariable + fileSuffix: write(t, "keys", "\r\n"+other+"\r\n\n"+other)}, "older    " + otherKey.Fingerprint() + "\nolder    " + otherKey.Fingerprint() + "\n"},
 		"older strings":            {env{keyVariable: fernet, pythonOlderKeysVariable: "\nold, with a comma\n" + other + "\n"}, "older    raw\nolder    " + otherKey.Fingerprint() + "\n"},
 		"older strings in a file":  {env{keyVariable: fernet, pythonOlderKeysVariable + fileSuffix: write(t, "keys", "one\ntwo\n")}, "older    raw\nolder    raw\n"},
 		"empty":                    {env{keyVariable: ""}, "ENCSESSION_KEY is set, but empty"},
@@ -131,6 +131,11 @@ func TestKeySources(t *testing.T) {
 		"two kinds":                {env{keyVariable: fernet, pythonKeyVariable: "x y"}, "ENCSESSION_KEY and ENCSESSION_PYTHON_KEY are both set"},
 		"two kinds of files":       {env{keyVariable + fileSuffix: "x", pythonKeyVariable + fileSuffix: "x"}, "are both set"},
 		"two kinds of older keys":  {env{keyVariable: fernet, olderKeysVariable: other, pythonOlderKeysVariable: "x y"}, "are both set"},
+		"current key as older":     {env{keyVariable: fernet, olderKeysVariable: other + "\n" + fernet}, "ENCSESSION_OLDER_KEYS: the current key " + key.Fingerprint() + " is among the older keys"},
+		"a mistyped file":          {env{keyVariable: fernet, "ENCSESSION_KEYFILE": "key"}, "ENCSESSION_KEYFILE is set, and is no variable of this command"},
+		"a mistyped older key":     {env{keyVariable: fernet, "ENCSESSION_OLDER_KEY": other}, "ENCSESSION_OLDER_KEY is set, and is no variable"},
+		"a mistyped audit file":    {env{keyVariable: fernet, "ENCSESSION_AUDIT_FIEL": "x y"}, "ENCSESSION_AUDIT_FIEL is set, and is no variable"},
+		"variables of others":      {env{keyVariable: fernet, "ENCSESSION_PYTHON": "x y", "ENCSESSION_OLDER_SDKS": "x y"}, "current  " + key.Fingerprint() + "\n"},
 		"older key alone":          {env{olderKeysVariable: other}, "ENCSESSION_OLDER_KEYS is set, but no current key"},
 		"old variable":             {env{keyVariable: fernet, readKeysVariable: "x y"}, "ENCSESSION_READ_KEYS was a variable of the example"},
 		"old variable, empty":      {env{keyVariable: fernet, readKeysVariable: ""}, "ENCSESSION_READ_KEYS was a variable of the example"},
@@ -191,7 +196,7 @@ func TestHelp(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		var stdout, stderr strings.Builder
-		require.Equal(t, exitWell, run(t.Context(), []string{"completion", shell}, env(nil).lookup, nil, &stdout, &stderr))
+		require.Equal(t, exitWell, run(t.Context(), []string{"completion", shell}, nil, nil, &stdout, &stderr))
 		require.Contains(t, stdout.String(), "encsession")
 		require.Empty(t, stderr.String())
 	}
@@ -199,7 +204,7 @@ func TestCompletion(t *testing.T) {
 		"rekey\tSeal the items": {"re"}, "--older-than\t": {"purge", "--old"}, ":4\n": {"show", ""}, // 4: a session is no file
 	} {
 		var stdout strings.Builder
-		require.Equal(t, exitWell, run(t.Context(), append([]string{"__complete"}, args...), env(nil).lookup, nil, &stdout, io.Discard))
+		require.Equal(t, exitWell, run(t.Context(), append([]string{"__complete"}, args...), nil, nil, &stdout, io.Discard))
 		require.Contains(t, stdout.String(), want)
 	}
 }
@@ -220,7 +225,7 @@ func TestParseAge(t *testing.T) {
 
 func TestKeygen(t *testing.T) {
 	var stdout, stderr strings.Builder
-	require.Equal(t, exitWell, run(t.Context(), []string{"keygen"}, env(nil).lookup, nil, &stdout, &stderr))
+	require.Equal(t, exitWell, run(t.Context(), []string{"keygen"}, nil, nil, &stdout, &stderr))
 	text, ok := strings.CutSuffix(stdout.String(), "\n")
 	require.True(t, ok)
 	key, err := encsession.ParseKey(text)

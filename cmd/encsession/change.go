@@ -21,6 +21,7 @@ type change struct {
 	done    string              // the fate of the items, as in "removed"
 	would   string              // their fate in a dry run
 	after   string              // advice for afterwards; may be empty
+	nothing string              // advice if no item is concerned; may be empty
 	proves  bool                // whether it first checks that the current key opens anything
 	session string              // the only one that it is about; may be empty
 	ring    *encsession.Keyring // nil if it needs none
@@ -157,6 +158,9 @@ func changeNotes(w io.Writer, c change, dryRun bool, line summaryLine) {
 	}
 	if !dryRun && line.Changed.Items > 0 {
 		fmt.Fprintln(w, "Old bytes may remain in the database's files and logs, and in backups.")
+	}
+	if line.Changed.Items == 0 && c.nothing != "" {
+		fmt.Fprintln(w, c.nothing)
 	}
 	if c.after != "" && !dryRun && (line.Outcome == "done" || line.Outcome == "findings") {
 		fmt.Fprintln(w, c.after)

@@ -215,12 +215,12 @@ func TestBrokenOutput(t *testing.T) {
 		{"version"}, {"fingerprint"}, {"fingerprint", "--json"}, {"rekey", "--dry-run", "--all", "--json"},
 	} {
 		var stderr bytes.Buffer
-		require.Equal(t, exitError, run(t.Context(), args, environment.lookup, nil, new(brokenPipe), &stderr), args)
+		require.Equal(t, exitError, run(t.Context(), args, environment, nil, new(brokenPipe), &stderr), args)
 		require.Contains(t, stderr.String(), "broken pipe", args)
 	}
 	audit := filepath.Join(t.TempDir(), "audit.log")
 	var stderr bytes.Buffer
-	code := run(t.Context(), []string{"purge", "--older-than", "30d", "--yes", "--json", "--audit-file", audit}, environment.lookup, nil, new(brokenPipe), &stderr)
+	code := run(t.Context(), []string{"purge", "--older-than", "30d", "--yes", "--json", "--audit-file", audit}, environment, nil, new(brokenPipe), &stderr)
 	require.Equal(t, exitPartly, code, "it is done, and nobody has heard of it")
 	require.Equal(t, 2, traces(t, audit)[1].Counts.Items)
 }
@@ -274,8 +274,29 @@ func TestDeleteMatches(t *testing.T) {
 	require.Equal(t, exitWell, code)
 	require.Equal(t, 1, s.Changed.Items)
 
-	for _, bad := range []string{"", "\n", " \n", "\xff"} {
+	r = call(t, environment, "delete", "--match", write(t, "text", "Zoe"), "--yes")
+	require.Contains(t, r.stdout, "No item holds the text. Is it spelled as in the items, and in capital letters where they are?\n")
+
+	for _, bad := range []string{"", "\n", " \n", "\ufeff\n", "\xff", "Ann\nBob"} {
 		require.Equal(t, exitError, call(t, environment, "delete", "--match", write(t, "text", bad), "--yes").code)
 	}
 	require.Equal(t, exitError, callWith(t, t.Context(), environment, "Zoë", "delete", "--match", "-").code)
+}
+
+// TestMatchTakesTextAsPeopleReadIt has texts that look alike.
+func TestMatchTakesTextAsPeopleReadIt(t *testing.T) {
+	fernet, key := newKey(t)
+	for content, want := range map[string]int{
+		"Zo\u00eb Example": 1, "Zoe\u0308 Example": 1, "Zo\u00eb\u00a0Example": 1, `Zo\u00eb\nExample`: 1, `Zo\u00eb \t Example`: 1,
+		"ZO\u00cb EXAMPLE": 1, "\uff3ao\u00eb Example": 1, "Zoe Example": 0, "Zo\u00ebExample": 0,
+	} {
+		file := newDatabase(t)
+		db, store := openTestStore(t, file)
+		addUnder(t, store.Session("a"), &key, encsession.Item(`{"content":"I am `+content+`."}`))
+		require.NoError(t, db.Close())
+		for _, text := range []string{"Zo\u00eb Example", "\ufeff Zoe\u0308  Example \r\n"} {
+			_, s := summary(t, env{keyVariable: fernet}.on(file), "delete", "--match", write(t, "text", text), "--ignore-case", "--dry-run")
+			require.Equal(t, want, s.Changed.Items, "%q in %q", text, content)
+		}
+	}
 }

@@ -148,8 +148,9 @@ func (a *app) deleteCommand() *cobra.Command {
 		Short: "Erase a session, all items that hold a text, or the sessions of destroyed keys",
 		Long: "With a session alone, remove all that it holds; this needs no key. With --match, remove every item that holds the\n" +
 			"text in a file, in all sessions or in the one that is given. The text is compared with the strings and numbers of an\n" +
-			"item, after all escapes, also within JSON that stands in a string, such as the arguments of a tool. The file keeps the\n" +
-			"text out of the list of processes; one line break at its end does not count, and - stands for standard input.\n\n" +
+			"item, after all escapes, also within JSON that stands in a string, such as the arguments of a tool. White space counts\n" +
+			"as one space, and characters are compared in the normal form NFKC of Unicode. The file keeps the text out of the list\n" +
+			"of processes; - stands for standard input.\n\n" +
 			"With --destroyed, remove all items of tenants whose keys were destroyed in a keystore. This needs no key and no\n" +
 			"key service. The tenant of a session is its ID, or the part of it before --tenant-end.\n\n" +
 			"delete cannot judge items that no key opens, malformed items and plaintext. If there are any, it says so and exits\n" +
@@ -233,6 +234,10 @@ func (a *app) deleteMatches(cmd *cobra.Command, c change) (err error) {
 		return err
 	}
 	c.does = "remove every item that holds the text of --match"
+	c.nothing = "No item holds the text. Is it spelled as in the items, and in capital letters where they are?"
+	if a.flags.ignoreCase {
+		c.nothing = "No item holds the text. Is it spelled as in the items?"
+	}
 	if a.flags.plaintext {
 		c.options = []encsession.Option{encsession.WithPlaintext()}
 	}

@@ -13,7 +13,7 @@ const rawFingerprint = "raw"
 
 // keys returns the keys of the environment, or nil if there are none.
 func (a *app) keys() (*encsession.Keyring, error) {
-	if _, ok := a.environment(readKeysVariable); ok {
+	if _, ok := a.environment[readKeysVariable]; ok {
 		return nil, fmt.Errorf("%s was a variable of the example that this command replaces: give older keys by %s, or by %s if Python reads them",
 			readKeysVariable, olderKeysVariable, pythonOlderKeysVariable)
 	}
@@ -42,6 +42,11 @@ func (a *app) keys() (*encsession.Keyring, error) {
 	}
 	if older != nil {
 		ring.Older, err = older.lines()
+	}
+	for _, key := range ring.Older {
+		if f := key.Fingerprint(); f == ring.Current.Fingerprint() && f != rawFingerprint {
+			return nil, fmt.Errorf("%s: the current key %s is among the older keys: give the key that it replaces", older.from, f)
+		}
 	}
 	return &ring, err
 }

@@ -42,13 +42,23 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	code := run(ctx, os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], environ(), os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-// environment looks up a variable, as os.LookupEnv does.
-type environment func(name string) (value string, ok bool)
+// environment has the values of variables by name.
+type environment map[string]string
+
+// environ returns the environment of the process.
+func environ() environment {
+	all := make(environment)
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		all[name] = value
+	}
+	return all
+}
 
 // app is one run of the command.
 type app struct {
@@ -67,8 +77,8 @@ type exitCode struct {
 
 func (e exitCode) Unwrap() error { return e.error }
 
-func run(ctx context.Context, args []string, lookup environment, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{environment: lookup, stdin: stdin, stdout: stdout, stderr: stderr}
+func run(ctx context.Context, args []string, variables environment, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{environment: variables, stdin: stdin, stdout: stdout, stderr: stderr}
 	root := a.rootCommand()
 	root.SetArgs(append([]string{}, args...)) // with nil, cobra would take those of the process
 	root.SetIn(stdin)

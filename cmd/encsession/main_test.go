@@ -25,7 +25,7 @@ type result struct {
 }
 
 // env is an environment.
-type env map[string]string
+type env = environment
 
 // with returns the environment with more variables: names and values in turn.
 func (e env) with(more ...string) env {
@@ -42,11 +42,6 @@ func (e env) with(more ...string) env {
 // on returns the environment with a SQLite file as the store.
 func (e env) on(file string) env { return e.with(storeVariable, "sqlite:"+file) }
 
-func (e env) lookup(name string) (string, bool) {
-	value, ok := e[name]
-	return value, ok
-}
-
 // call runs the command. It checks that all output fits the width of a
 // terminal, steers no terminal, and shows no secret.
 func call(t *testing.T, environment env, args ...string) result {
@@ -57,7 +52,7 @@ func call(t *testing.T, environment env, args ...string) result {
 func callWith(t *testing.T, ctx context.Context, environment env, stdin string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, args, environment.lookup, strings.NewReader(stdin), &stdout, &stderr)
+	code := run(ctx, args, environment, strings.NewReader(stdin), &stdout, &stderr)
 	if !strings.HasPrefix(stdout.String(), "{") { // JSON lines are not for people
 		for line := range strings.Lines(stdout.String()) {
 			line = strings.TrimSuffix(line, "\n")

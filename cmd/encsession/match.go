@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/encsession/encsession"
 )
 
@@ -28,25 +30,34 @@ func (a *app) matchText() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("--match: %w", err)
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	text := strings.TrimSpace(strings.TrimPrefix(string(content), "\ufeff"))
 	switch {
-	case strings.TrimSpace(text) == "":
+	case text == "":
 		return "", errors.New("--match: the file holds no text, which would match everything")
 	case !utf8.ValidString(text):
 		return "", errors.New("--match: the file is not UTF-8")
+	case strings.ContainsAny(text, "\r\n"):
+		return "", errors.New("--match: the file has several lines, and would match only items that hold all of them in a row: give one text at a time")
 	}
 	return text, nil
 }
 
 // newMatcher returns a func that reports whether an item holds a text in the
 // name or the value of a member. It compares the text as people read it. Python
-// writes é as \u00e9, so comparing bytes would miss many items.
+// writes é as \u00e9, so comparing bytes would miss many items. Unicode has more
+// than one way to write many characters, so both sides are compared in its
+// normal form NFKC. Any white space counts as one space, since a name may stand
+// at the end of a line.
 func newMatcher(text string, ignoreCase bool) func(encsession.Item) bool {
-	holds := func(s string) bool { return strings.Contains(s, text) }
-	if ignoreCase {
-		text = strings.ToLower(text)
-		holds = func(s string) bool { return strings.Contains(strings.ToLower(s), text) }
+	plain := func(s string) string {
+		s = strings.Join(strings.Fields(norm.NFKC.String(s)), " ")
+		if ignoreCase {
+			s = strings.ToLower(s)
+		}
+		return s
 	}
+	text = plain(text)
+	holds := func(s string) bool { return strings.Contains(plain(s), text) }
 	return func(item encsession.Item) bool { return jsonHolds(item, holds, maxNested) }
 }
 

@@ -180,7 +180,7 @@ func (a *app) end(code int, err error) error {
 func plainly(err error, firstUse string) string {
 	if unproven, ok := errors.AsType[*fleet.UnprovenKeyError](err); ok && !isFailed(err) {
 		key := strings.Join(unproven.Fingerprints, ", ")
-		advice := "compare the fingerprint with that in the startup log of the service, and if they are equal, run it again with --first-use " + key
+		advice := "compare the fingerprint with that in the startup log of the service, and if they are equal, copy it from there and run it again with --first-use FINGERPRINT"
 		if key == rawFingerprint {
 			advice = "a raw secret has no fingerprint to compare, so let the service write an item under it first"
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +22,23 @@ const (
 	fileSuffix              = "_FILE"
 )
 
+// check refuses a variable that looks like one of these, and is none: with a
+// mistyped name, a command would go on without a key or an audit file.
+func (e environment) check() error {
+	known := []string{storeVariable, keystoreVariable, keyVariable, pythonKeyVariable, olderKeysVariable, pythonOlderKeysVariable}
+	for name := range e {
+		if slices.Contains(known, strings.TrimSuffix(name, fileSuffix)) || name == auditFileVariable || name == readKeysVariable {
+			continue
+		}
+		for _, like := range []string{storeVariable, keyVariable, pythonKeyVariable, "ENCSESSION_OLDER_KEY", "ENCSESSION_PYTHON_OLDER", "ENCSESSION_AUDIT"} {
+			if strings.HasPrefix(name, like) {
+				return fmt.Errorf("%s is set, and is no variable of this command: encsession help lists them", name)
+			}
+		}
+	}
+	return nil
+}
+
 // source is a setting and its origin.
 type source struct {
 	variable string // without fileSuffix
@@ -36,10 +54,13 @@ func (s source) isFile() bool { return s.from != s.variable }
 // which one is meant. An empty one is an error too, because a secret that was
 // not found looks like that.
 func (a *app) one(variables ...string) (*source, error) {
+	if err := a.environment.check(); err != nil {
+		return nil, err
+	}
 	var found *source
 	for _, variable := range variables {
 		for _, from := range []string{variable, variable + fileSuffix} {
-			text, ok := a.environment(from)
+			text, ok := a.environment[from]
 			if !ok {
 				continue
 			}

@@ -202,5 +202,9 @@ func (s *server) shown(redis bool) string {
 	if s.user != nil && s.user.Username() != "" && !redis {
 		user = url.User(s.user.Username()).String() + "@"
 	}
-	return "//" + user + s.hosts + "/" + s.path
+	shown := "//" + user + s.hosts + "/" + s.path
+	if schema := s.query.Get("search_path"); schema != "" {
+		shown += "?search_path=" + url.QueryEscape(schema)
+	}
+	return shown
 }

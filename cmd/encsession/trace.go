@@ -53,7 +53,7 @@ type traceCount struct {
 // and the change.
 func (a *app) openTrace(command, does, store string, ring *encsession.Keyring) (*trace, error) {
 	file := a.flags.auditFile
-	if text, ok := a.environment(auditFileVariable); ok {
+	if text, ok := a.environment[auditFileVariable]; ok {
 		if a.flags.auditFileSet {
 			return nil, fmt.Errorf("--audit-file and %s are both given: leave one of them out", auditFileVariable)
 		}
@@ -77,7 +77,7 @@ func (a *app) openTrace(command, does, store string, ring *encsession.Keyring) (
 	if u, err := user.Current(); err == nil {
 		t.line.User = u.Username
 	}
-	t.line.SudoUser, _ = a.environment("SUDO_USER")
+	t.line.SudoUser = a.environment["SUDO_USER"]
 	t.line.Host, _ = os.Hostname()
 	if ring != nil {
 		t.line.Fingerprint, t.line.Older = ring.Current.Fingerprint(), fingerprints(ring)
