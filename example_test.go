@@ -176,49 +176,6 @@ func ExampleEncryptedSession_PopItem() {
 	// nothing is left: true <nil>
 }
 
-// Check the keys when the program starts, by an audit of a session that is kept
-// for this purpose. A server with a wrong key should not start.
-func Example_startup() {
-	ctx := context.Background()
-	store := encsession.NewMemorySession("startup-check") // of the same database as all others
-	logger := exampleLogger()
-	// The recipe of docs/operations.md begins here.
-	check := func(keys encsession.Keyring) error {
-		logger.Info("session key", "fingerprint", keys.Current.Fingerprint()) // the same on every server
-		session, err := encsession.New(store, keys, encsession.WithTTL(encsession.NoExpiry),
-			encsession.WithObserver(encsession.LogDrops(logger)))
-		if err != nil {
-			return err
-		}
-		report, err := session.Audit(ctx)
-		switch {
-		case err != nil:
-			return err
-		case report.Undecryptable > 0:
-			return fmt.Errorf("key %s does not open the session %s: is it the right one?",
-				keys.Current.Fingerprint(), session.SessionID())
-		case report.Keys[0].Items == 0: // the first start with this key
-			return session.AddItems(ctx, encsession.Item(`{"role":"system","content":"startup check"}`))
-		}
-		return nil
-	}
-	// The recipe ends here.
-	key, newKey := mustParse(exampleKey), mustParse(oldKey)
-	fmt.Println("first start:", check(encsession.Keyring{Current: key}))
-	fmt.Println("next start:", check(encsession.Keyring{Current: key}))
-	fmt.Println("with another key:", check(encsession.Keyring{Current: newKey}))
-	fmt.Println("during a change of keys:", check(encsession.Keyring{Current: newKey, Older: []encsession.Key{key}}))
-	// Output:
-	// level=INFO msg="session key" fingerprint=ace7e6438602c239
-	// first start: <nil>
-	// level=INFO msg="session key" fingerprint=ace7e6438602c239
-	// next start: <nil>
-	// level=INFO msg="session key" fingerprint=97b2c3924112122b
-	// with another key: key 97b2c3924112122b does not open the session startup-check: is it the right one?
-	// level=INFO msg="session key" fingerprint=97b2c3924112122b
-	// during a change of keys: <nil>
-}
-
 // A keyring has one key to write with, and older ones to read with.
 func ExampleKeyring() {
 	ctx := context.Background()

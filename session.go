@@ -88,8 +88,9 @@ type Rewriter interface {
 	//  4. An item changes only if its row still holds the bytes that edit saw.
 	//     Other items are passed over and not counted. Rows are compared by
 	//     identity, then by content: an equal item elsewhere is another item.
-	//     (If other clients have moved the positions, a store without row IDs
-	//     may treat the nearest equal item below as the row.)
+	//     An identity is never used again, as with AUTOINCREMENT in SQLite. (A
+	//     store without row IDs may take the nearest equal item below, if
+	//     positions have moved.)
 	//  5. A batch is one atomic step. After an error its batch is unchanged,
 	//     earlier batches stay changed, and the result counts these.
 	//  6. edit runs in the caller's goroutine. The store holds no lock, no

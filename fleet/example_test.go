@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -31,15 +32,17 @@ func (s memoryStore) Sessions(context.Context) iter.Seq2[encsession.SessionInfo,
 	}
 }
 
-// exampleLog is a logger whose lines are the same in every run.
-var exampleLog = slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
-	ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
-			return slog.Attr{}
-		}
-		return a
-	},
-}))
+// exampleLogger returns a logger whose lines are the same in every run.
+func exampleLogger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
 
 // exampleStore returns a store with the conversations of two people, sealed
 // under a key.
@@ -73,7 +76,7 @@ func ExampleRekey() {
 	keys := encsession.Keyring{Current: newKey, Older: []encsession.Key{oldKey}}
 	open := func(_ context.Context, id string) (*encsession.EncryptedSession, error) {
 		return encsession.New(store.Session(id), keys, encsession.WithTTL(24*time.Hour),
-			encsession.WithObserver(encsession.LogDrops(exampleLog)))
+			encsession.WithObserver(encsession.LogDrops(exampleLogger())))
 	}
 	_, err := fleet.Rekey(ctx, store.Sessions(ctx), open, fleet.WithWorkers(2))
 	var unproven *fleet.UnprovenKeyError
@@ -102,8 +105,69 @@ func ExampleRekey() {
 	// findings: 0
 }
 
+// Check the keys when the program starts, by an audit of a session that holds
+// envelopes. A server with a wrong key should not start.
+func Example_startup() {
+	ctx := context.Background()
+	logger := exampleLogger()
+	// Yours come from a secret manager.
+	key, _ := encsession.ParseKey("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+	newKey, _ := encsession.ParseKey("_-7dzLuqmYh3ZlVEMyIRAP_u3cy7qpmId2ZVRDMiEQA=")
+	store := exampleStore(key)
+	// The recipe of docs/operations.md begins here.
+	check := func(keys encsession.Keyring) error {
+		logger.Info("session key", "fingerprint", keys.Current.Fingerprint()) // the same on every server
+		unreadable := 0
+		for info, err := range store.Sessions(ctx) {
+			if err != nil {
+				return err
+			}
+			session, err := encsession.New(store.Session(info.ID), keys, encsession.WithTTL(encsession.NoExpiry),
+				encsession.WithObserver(encsession.LogDrops(logger)))
+			if err != nil {
+				return err
+			}
+			report, err := session.Audit(ctx)
+			if err != nil {
+				return err
+			}
+			for _, key := range report.Keys {
+				if key.Items > 0 {
+					return nil
+				}
+			}
+			if report.Undecryptable > 0 {
+				unreadable++
+			}
+			if unreadable == 10 {
+				break
+			}
+		}
+		if unreadable > 0 {
+			return fmt.Errorf("key %s opens no item: is it the right one?", keys.Current.Fingerprint())
+		}
+		return nil // no session holds an envelope yet
+	}
+	// The recipe ends here.
+	fmt.Println("right key:", check(encsession.Keyring{Current: key}))
+	fmt.Println("another key:", check(encsession.Keyring{Current: newKey}))
+	fmt.Println("during a change of keys:", check(encsession.Keyring{Current: newKey, Older: []encsession.Key{key}}))
+	store = memoryStore{}
+	fmt.Println("empty store:", check(encsession.Keyring{Current: newKey}))
+	// Output:
+	// level=INFO msg="session key" fingerprint=ace7e6438602c239
+	// right key: <nil>
+	// level=INFO msg="session key" fingerprint=6983b01dc57693b5
+	// another key: key 6983b01dc57693b5 opens no item: is it the right one?
+	// level=INFO msg="session key" fingerprint=6983b01dc57693b5
+	// during a change of keys: <nil>
+	// level=INFO msg="session key" fingerprint=6983b01dc57693b5
+	// empty store: <nil>
+}
+
 // Everything that names a person is removed from all sessions. If there is an
-// error, the erasure is not complete.
+// error, the erasure is not complete. The items are decoded before they are
+// compared: in JSON, a name can be written in many ways.
 func ExampleDeleteItems() {
 	ctx := context.Background()
 	key, _ := encsession.ParseKey("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=") // yours comes from a secret manager
@@ -111,9 +175,12 @@ func ExampleDeleteItems() {
 
 	open := func(_ context.Context, id string) (*encsession.EncryptedSession, error) {
 		return encsession.New(store.Session(id), key, encsession.WithTTL(24*time.Hour),
-			encsession.WithObserver(encsession.LogDrops(exampleLog)))
+			encsession.WithObserver(encsession.LogDrops(exampleLogger())))
 	}
-	match := func(_ string, item encsession.Item) bool { return strings.Contains(string(item), "alice") }
+	match := func(_ string, item encsession.Item) bool {
+		var message struct{ Content string }
+		return json.Unmarshal(item, &message) == nil && strings.Contains(message.Content, "alice")
+	}
 	summary, err := fleet.DeleteItems(ctx, store.Sessions(ctx), open, match,
 		fleet.WithResults(func(r fleet.Result) {
 			if r.Changed > 0 {

@@ -34,6 +34,7 @@ func Purge(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error
 // complete.
 //
 // With several workers, match is called for several sessions at the same time.
+// An empty listing is no error: look at Summary.Sessions.
 func DeleteItems(ctx context.Context, sessions iter.Seq2[encsession.SessionInfo, error], open OpenFunc, match func(sessionID string, item encsession.Item) bool, opts ...Option) (Summary, error) {
 	o, err := newOperation(ctx, "DeleteItems", sessions, open, opts)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 )
 
 // Rekey runs [encsession.EncryptedSession.Rekey] in every session: it seals
-// again, under the current key, every item that an older key opens.
+// again, under the current key, every item that an older key opens. An empty
+// listing is no error: look at Summary.Sessions.
 //
 // A mistyped current key would seal everything under a key that no service has.
 // Rekey therefore makes two passes over the listing. In the first it audits all

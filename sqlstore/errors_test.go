@@ -32,11 +32,11 @@ func calls(ctx context.Context, store *Store, s *Session) map[string]error {
 func TestNewRefuses(t *testing.T) {
 	db := backends[0].open(t, ":memory:")
 	for want, f := range map[string]func() (*Store, error){
-		"db is nil":                    func() (*Store, error) { return New(nil, SQLite) },
+		"db is nil": func() (*Store, error) { return New(nil, SQLite) },
 		"Dialect(0) is not one of SQLite, PostgreSQL and MySQL":  func() (*Store, error) { return New(db, 0) },
 		"Dialect(4) is not one of SQLite, PostgreSQL and MySQL":  func() (*Store, error) { return New(db, MySQL+1) },
 		"Dialect(-1) is not one of SQLite, PostgreSQL and MySQL": func() (*Store, error) { return New(db, -1) },
-		"option 1 is nil":              func() (*Store, error) { return New(db, SQLite, WithTables("a", "b"), nil) },
+		"option 1 is nil": func() (*Store, error) { return New(db, SQLite, WithTables("a", "b"), nil) },
 	} {
 		store, err := f()
 		require.EqualError(t, err, "sqlstore: New: "+want)
