@@ -197,8 +197,8 @@ func (s *EncryptedSession) Rekey(ctx context.Context) (int, error) {
 // refuse, and seals the plaintext below such an item too; malformed items stay
 // as they are.
 //
-// It needs no [WithPlaintext], and reads the session twice. Batches, pauses and errors are as in
-// [EncryptedSession.Rekey].
+// It needs no [WithPlaintext], and reads the session twice. Batches, pauses and
+// errors are as in [EncryptedSession.Rekey].
 func (s *EncryptedSession) SealPlaintext(ctx context.Context) (int, error) {
 	c := s.begin("SealPlaintext")
 	if err := s.ownHistory(ctx, &c); err != nil {

@@ -104,7 +104,7 @@ func (m *memory) each(f func(id string, s *encsession.MemorySession) error) erro
 // fourMethods hides the abilities of a session beyond the interface.
 type fourMethods struct{ encsession.Session }
 
-var outerKey, innerKey = encsession.GenerateKey(), encsession.GenerateKey()
+var outerKey = encsession.GenerateKey()
 
 func encrypt(t testing.TB, store encsession.Session, key string) *encsession.EncryptedSession {
 	t.Helper()
@@ -204,41 +204,6 @@ func TestStoreThatKeepsNoMemberIsTold(t *testing.T) {
 	r := record(t, order, func() subject { return newMemory().subject(sortsItems) })
 	require.True(t, r.Failed())
 	require.NotContains(t, r.String(), "must keep the whole JSON object")
-}
-
-// encryptedStores are decorators over a store in memory.
-var encryptedStores = map[string]func(t testing.TB, store encsession.Session) encsession.Session{
-	"EncryptedSession": func(t testing.TB, store encsession.Session) encsession.Session {
-		return encrypt(t, store, outerKey)
-	},
-	"over four methods": func(t testing.TB, store encsession.Session) encsession.Session {
-		return encrypt(t, fourMethods{store}, outerKey)
-	},
-	"in another": func(t testing.TB, store encsession.Session) encsession.Session {
-		return encrypt(t, encrypt(t, store, innerKey), outerKey)
-	},
-}
-
-func TestRunEncryptedSession(t *testing.T) {
-	for name, decorate := range encryptedStores {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			store := newMemory()
-			Run(t, func(t *testing.T, id string) encsession.Session { return decorate(t, store.session(id)) })
-		})
-	}
-}
-
-func TestRunEncrypted(t *testing.T) {
-	for name, decorate := range encryptedStores {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			store := newMemory()
-			RunEncrypted(t, func(t *testing.T, id string) (_, _ encsession.Session) {
-				return decorate(t, store.session(id)), store.session(id)
-			})
-		})
-	}
 }
 
 func TestFailureSaysRuleAndHarm(t *testing.T) {
