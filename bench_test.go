@@ -25,7 +25,7 @@ import (
 // Key. The store is a sharingStore, which copies nothing, so that they measure
 // this package alone.
 //
-//	go test -run '^$' -bench . -cpu 1,2 .
+//	go test -run '^$' -bench . -cpu 1 . && go test -run '^$' -bench . -cpu 2 .
 //
 // ns/op is the time of the method. bare-ns/op is the time of the bare loop,
 // which runs on one core. ratio is the median of the ratios of the turns.

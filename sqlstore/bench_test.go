@@ -69,7 +69,7 @@ func BenchmarkEncrypted(b *testing.B) {
 		const stored = 200
 		items := make([]Item, stored)
 		for i := range items {
-			items[i] = Item(fmt.Sprintf(`{"n": %03d, "content": "%s"}`, i, strings.Repeat("x", 975)))
+			items[i] = Item(fmt.Sprintf(`{"n": %d, "content": "%s"}`, 100+i, strings.Repeat("x", 974)))
 		}
 		plain := f.Session("plain")
 		encrypted, err := encsession.New(f.Session("encrypted"), fleetKey(b))
