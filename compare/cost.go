@@ -101,7 +101,8 @@ func costOf(ctx context.Context, p *place, key encsession.Key, rounds int) (cost
 		elsewhere += after.machine - before.machine - (after.process - before.process)
 	}
 	turns := float64(rounds * turnsPerRound)
-	return cost{here / turns, elsewhere / turns, float64(full-empty) / float64(stored)}, nil
+	// The two files are not read at the same moment.
+	return cost{here / turns, max(0, elsewhere/turns), float64(full-empty) / float64(stored)}, nil
 }
 
 // processorTimes are milliseconds since the start.

@@ -35,6 +35,9 @@ func BenchmarkFleet(b *testing.B) {
 	}
 	older, current := fleetKey(b), fleetKey(b)
 	onEachBench(b, func(b *testing.B, f *fixture) {
+		// database/sql keeps two idle connections, and would close and open others
+		// all the time.
+		f.db.SetMaxIdleConns(10)
 		fillFleet(b, f, older, sessions, items)
 		open := func(_ context.Context, id string) (*encsession.EncryptedSession, error) {
 			return encsession.New(f.Session(id), encsession.Keyring{Current: current, Older: []encsession.Key{older}},
@@ -51,8 +54,8 @@ func BenchmarkFleet(b *testing.B) {
 					return fleet.Rekey(b.Context(), f.Sessions(b.Context()), open, fleet.WithWorkers(workers),
 						fleet.WithFirstUse(current.Fingerprint()), told)
 				})
+				older, current = current, older // for the next rekey
 			})
-			older, current = current, older // for the next rekey
 		}
 	})
 }
