@@ -323,6 +323,40 @@ func longestAdd(b *testing.B, done <-chan struct{}, sessions ...*Session) (longe
 	}
 }
 
+// BenchmarkRekey moves a session of 20,000 items to another key, while another
+// client adds to two others. The metric longest-ms is the time of the longest of
+// its calls. RewriteItems alone, as in BenchmarkRewrite,
+// keeps others waiting for longer: it does not pause between two batches.
+func BenchmarkRekey(b *testing.B) {
+	older, current := fleetKey(b), fleetKey(b)
+	thousands := 20
+	if testing.Short() {
+		thousands = 1
+	}
+	onEachBench(b, func(b *testing.B, f *fixture) {
+		before, err := encsession.New(f.Session("s"), older, encsession.WithTTL(encsession.NoExpiry))
+		require.NoError(b, err)
+		for range thousands {
+			add(b, before, benchItems(1000)...)
+		}
+		other := f.secondHandle(b)
+		done, ended := make(chan struct{}), make(chan time.Duration)
+		go func() { ended <- longestAdd(b, done, other.Session("s2"), other.Session("another")) }()
+		keys := encsession.Keyring{Current: current, Older: []encsession.Key{older}}
+		s, err := encsession.New(f.Session("s"), keys, encsession.WithTTL(encsession.NoExpiry))
+		require.NoError(b, err)
+		changed := 0
+		for b.Loop() { // only the first time has something to change
+			n, err := s.Rekey(b.Context())
+			require.NoError(b, err)
+			changed += n
+		}
+		close(done)
+		require.Equal(b, 1000*thousands, changed)
+		b.ReportMetric(float64((<-ended).Milliseconds()), "longest-ms")
+	})
+}
+
 // BenchmarkRewritePop pops by PopItem, and by a pass that ends after its first
 // item, in turns. The metric x-pop is the quotient.
 func BenchmarkRewritePop(b *testing.B) {
