@@ -57,7 +57,10 @@ func costOf(ctx context.Context, p *place, key encsession.Key, rounds int) (cost
 		return encsession.New(p.store(fmt.Sprint("turns-", n)), key)
 	}
 	const sessions = 50
-	empty, emptyErr := p.bytes(ctx, "turns-0")
+	empty, err := p.bytes(ctx)
+	if err != nil {
+		return cost{}, err
+	}
 	for n := range sessions {
 		s, err := open(n)
 		if err == nil {
@@ -67,11 +70,7 @@ func costOf(ctx context.Context, p *place, key encsession.Key, rounds int) (cost
 			return cost{}, err
 		}
 	}
-	full, err := p.bytes(ctx, "turns-0")
-	stored := sessions * history
-	if emptyErr != nil { // Redis, which has no such key yet, and tells the size of one session
-		empty, stored = 0, history
-	}
+	full, err := p.bytes(ctx)
 	if err != nil {
 		return cost{}, err
 	}
@@ -102,7 +101,7 @@ func costOf(ctx context.Context, p *place, key encsession.Key, rounds int) (cost
 	}
 	turns := float64(rounds * turnsPerRound)
 	// The two files are not read at the same moment.
-	return cost{here / turns, max(0, elsewhere/turns), float64(full-empty) / float64(stored)}, nil
+	return cost{here / turns, max(0, elsewhere/turns), float64(full-empty) / (sessions * history)}, nil
 }
 
 // processorTimes are milliseconds since the start.

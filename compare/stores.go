@@ -51,7 +51,7 @@ type place struct {
 	name   string
 	store  func(sessionID string) encsession.Session
 	rows   func(ctx context.Context, sessionID string, limit int) (n int, err error) // reads with the bare driver
-	bytes  func(ctx context.Context, sessionID string) (bytes int64, err error)      // all that is stored
+	bytes  func(ctx context.Context) (int64, error)                                  // all that is stored for items
 	python *pythonStore                                                              // nil if the SDK has no class for it
 	close  func() error                                                              // deletes all of it
 }
@@ -164,7 +164,7 @@ func openSQL(ctx context.Context, dialect sqlstore.Dialect, driver, dsn, order s
 			}
 			return n, rows.Err()
 		},
-		bytes: func(ctx context.Context, _ string) (n int64, err error) {
+		bytes: func(ctx context.Context) (n int64, err error) {
 			if dialect == sqlstore.MySQL { // brings the sizes up to date
 				_, err = db.ExecContext(ctx, "ANALYZE TABLE "+messages)
 			}
@@ -195,8 +195,13 @@ func openRedis(_ context.Context, addr string) (*place, error) {
 			rows, err := client.LRange(ctx, prefix+":"+sessionID+":messages", -int64(limit), -1).Result()
 			return len(rows), err
 		},
-		bytes: func(ctx context.Context, sessionID string) (int64, error) {
-			return client.MemoryUsage(ctx, prefix+":"+sessionID+":messages", 0).Result()
+		bytes: func(ctx context.Context) (total int64, err error) {
+			keys, err := client.Keys(ctx, prefix+":*:messages").Result()
+			for _, key := range keys {
+				n, usageErr := client.MemoryUsage(ctx, key, 0).Result()
+				total, err = total+n, errors.Join(err, usageErr)
+			}
+			return total, err
 		},
 		python: &pythonStore{Class: "RedisSession", URL: "redis://" + addr + "/0", Options: map[string]string{"key_prefix": prefix}},
 		close: func() error {
