@@ -278,8 +278,7 @@ func BenchmarkRewrite(b *testing.B) {
 							// such a load.
 							f.exec(b, "VACUUM ANALYZE {messages}")
 						}
-						done, ended := make(chan struct{}), make(chan time.Duration)
-						go func() { ended <- longestAdd(b, done, other.Session(s.SessionID()), other.Session("another")) }()
+						stop := addMeanwhile(b, other.Session(s.SessionID()), other.Session("another"))
 						b.StartTimer()
 						start := time.Now()
 						changed, err := s.RewriteItems(b.Context(), 1, func(stored []Item) ([]Item, bool) {
@@ -287,8 +286,7 @@ func BenchmarkRewrite(b *testing.B) {
 						})
 						took[i] += time.Since(start)
 						b.StopTimer()
-						close(done)
-						longest = max(longest, <-ended)
+						longest = max(longest, stop())
 						require.NoError(b, err)
 						require.GreaterOrEqual(b, changed, n)
 						require.NoError(b, s.ClearSession(b.Context()))
@@ -304,29 +302,38 @@ func BenchmarkRewrite(b *testing.B) {
 	}
 }
 
-// longestAdd adds to sessions in turns until done is closed. It returns the
-// time of the longest call.
-func longestAdd(b *testing.B, done <-chan struct{}, sessions ...*Session) (longest time.Duration) {
-	for {
-		for _, s := range sessions {
-			select {
-			case <-done:
-				return longest
-			case <-time.After(2 * time.Millisecond):
+// addMeanwhile is another client, which adds to sessions in turns. stop ends it
+// and returns the time of its longest call.
+func addMeanwhile(b *testing.B, sessions ...*Session) (stop func() time.Duration) {
+	done, ended := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var longest time.Duration
+		for {
+			for _, s := range sessions {
+				select {
+				case <-done:
+					ended <- longest
+					return
+				case <-time.After(2 * time.Millisecond):
+				}
+				start := time.Now()
+				if err := s.AddItems(b.Context(), Item(`{"n": 1}`)); err != nil {
+					b.Error(err)
+				}
+				longest = max(longest, time.Since(start))
 			}
-			start := time.Now()
-			if err := s.AddItems(b.Context(), Item(`{"n": 1}`)); err != nil {
-				b.Error(err)
-			}
-			longest = max(longest, time.Since(start))
 		}
+	}()
+	return func() time.Duration {
+		close(done)
+		return <-ended
 	}
 }
 
 // BenchmarkRekey moves a session of 20,000 items to another key, while another
 // client adds to two others. The metric longest-ms is the time of the longest of
-// its calls. RewriteItems alone, as in BenchmarkRewrite,
-// keeps others waiting for longer: it does not pause between two batches.
+// its calls. RewriteItems alone, as in BenchmarkRewrite, keeps others waiting for
+// longer: it does not pause between two batches.
 func BenchmarkRekey(b *testing.B) {
 	older, current := fleetKey(b), fleetKey(b)
 	thousands := 20
@@ -340,8 +347,7 @@ func BenchmarkRekey(b *testing.B) {
 			add(b, before, benchItems(1000)...)
 		}
 		other := f.secondHandle(b)
-		done, ended := make(chan struct{}), make(chan time.Duration)
-		go func() { ended <- longestAdd(b, done, other.Session("s2"), other.Session("another")) }()
+		stop := addMeanwhile(b, other.Session("s2"), other.Session("another"))
 		keys := encsession.Keyring{Current: current, Older: []encsession.Key{older}}
 		s, err := encsession.New(f.Session("s"), keys, encsession.WithTTL(encsession.NoExpiry))
 		require.NoError(b, err)
@@ -351,9 +357,9 @@ func BenchmarkRekey(b *testing.B) {
 			require.NoError(b, err)
 			changed += n
 		}
-		close(done)
+		longest := stop()
 		require.Equal(b, 1000*thousands, changed)
-		b.ReportMetric(float64((<-ended).Milliseconds()), "longest-ms")
+		b.ReportMetric(float64(longest.Milliseconds()), "longest-ms")
 	})
 }
 

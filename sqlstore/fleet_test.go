@@ -105,11 +105,9 @@ func operateFleet(b *testing.B, f *fixture, sessions int, operate func(told flee
 	})
 	var longest time.Duration
 	for b.Loop() {
-		done, ended := make(chan struct{}), make(chan time.Duration)
-		go func() { ended <- longestAdd(b, done, other) }()
+		stop := addMeanwhile(b, other)
 		_, err := operate(told)
-		close(done)
-		longest = max(longest, <-ended)
+		longest = max(longest, stop())
 		require.NoError(b, err)
 		require.NoError(b, other.ClearSession(b.Context()))
 	}
