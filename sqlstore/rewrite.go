@@ -9,18 +9,16 @@ import (
 	"strings"
 )
 
-// These are the limits of a batch of RewriteItems. [encsession.Rewriter] allows
-// 1,000 items. Fewer of them keep the locks of a batch for a shorter time: with
-// 1,000 items of 400 bytes, other clients waited for more than a quarter of a
-// second on a slow machine.
+// These are the limits of a batch of RewriteItems, as [encsession.Rewriter]
+// states them.
 const (
-	maxEditItems = 400
+	maxEditItems = 1000
 	maxEditBytes = 1 << 20
 )
 
 // RewriteItems makes one pass over the items of the session, newest first. It
 // hands them to edit in batches. The first batch has at most first items. Later
-// ones have at most 400 items, and end once they reach 1 MiB. A nil new
+// ones have at most 1,000 items, and end once they reach 1 MiB. A nil new
 // leaves the batch as it is. Otherwise new has the length of stored: equal
 // bytes leave an item alone, nil removes it, and any other item takes its place
 // and keeps the ID and the time of the row. If more is false, the pass ends

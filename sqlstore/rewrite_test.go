@@ -101,7 +101,7 @@ func (f *fixture) rowText() string {
 	return "id || ' ' || created_at"
 }
 
-func TestRewriteBatchesDoubleUpTo400ItemsOrAMebibyte(t *testing.T) {
+func TestRewriteBatchesDoubleUpToAThousandItemsOrAMebibyte(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
 		s := f.Session("s")
@@ -109,10 +109,11 @@ func TestRewriteBatchesDoubleUpTo400ItemsOrAMebibyte(t *testing.T) {
 		require.Empty(t, sizes)
 		add(t, s, numbered(1, 3500)...)
 		for first, want := range map[int][]int{
-			-1:   {1, 2, 4, 8, 16, 32, 64, 128, 256, 400, 400, 400, 400, 400, 400, 400, 189},
-			300:  {300, 400, 400, 400, 400, 400, 400, 400, 400},
-			5000: {400, 400, 400, 400, 400, 400, 400, 400, 300},
-			3:    {3, 6, 12, 24, 48, 96, 192, 384, 400, 400, 400, 400, 400, 400, 335},
+			-1:    {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000, 477},
+			700:   {700, 1000, 1000, 800},
+			5000:  {1000, 1000, 1000, 500},
+			3:     {3, 6, 12, 24, 48, 96, 192, 384, 768, 1000, 967},
+			1_750: {1000, 1000, 1000, 500},
 		} {
 			items, sizes := passed(t, s, first)
 			require.Equal(t, want, sizes)
@@ -418,7 +419,7 @@ func TestRewriteOfABatchIsOneStep(t *testing.T) {
 		}
 		s := f.Session("s")
 		add(t, s, numbered(1, 1500)...)
-		changed, err := s.RewriteItems(t.Context(), 400, each(func(item Item) Item {
+		changed, err := s.RewriteItems(t.Context(), 500, each(func(item Item) Item {
 			n := number(t, item)
 			if n%2 == 1 {
 				return nil
@@ -427,11 +428,11 @@ func TestRewriteOfABatchIsOneStep(t *testing.T) {
 		}))
 		require.ErrorContains(t, err, "sqlstore: RewriteItems: ")
 		require.NotContains(t, err.Error(), `"n"`)
-		require.Equal(t, 400, changed)
+		require.Equal(t, 500, changed)
 		items, err := s.GetItems(t.Context(), 0)
 		require.NoError(t, err)
-		require.Equal(t, texts(numbered(1, 1100)), texts(items[:1100]))
-		require.Len(t, items, 1300)
+		require.Equal(t, texts(numbered(1, 1000)), texts(items[:1000]))
+		require.Len(t, items, 1250)
 	})
 }
 
