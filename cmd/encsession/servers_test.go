@@ -146,7 +146,9 @@ func testStore(t *testing.T, environment env, args []string, password string, se
 
 	r := call(t, environment, with("rekey", "--yes")...)
 	require.Equal(t, exitError, r.code, "the current key opens nothing yet")
-	require.Contains(t, r.stderr, "--first-use "+current.Fingerprint())
+	require.Contains(t, r.stderr, "the current key, "+current.Fingerprint()+", opens no item of the store")
+	require.Contains(t, r.stderr, "copy it from there and run it again with --first-use FINGERPRINT")
+	require.NotContains(t, r.stderr, "--first-use "+current.Fingerprint(), "nobody should paste it from here")
 	if password != "" {
 		require.NotContains(t, r.stderr, password)
 	}
