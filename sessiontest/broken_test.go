@@ -155,10 +155,10 @@ var brokenStores = []struct {
 		"rewrite-order rewrite-added rewrite-first rewrite-rows rewrite-goroutine"},
 	{"counts what edit leaves alone", countsLeft, "rewrite-leaves",
 		"rewrite-order rewrite-gone rewrite-in-place rewrite-keeps-time rewrite-removes rewrite-swaps " +
-			"rewrite-rows rewrite-unlocked rewrite-once rewrite-copied rewrite-concurrent? rewrite-mix?"},
+			"rewrite-rows rewrite-unlocked rewrite-once rewrite-copied rewrite-isolated rewrite-concurrent? rewrite-mix?"},
 	{"moves a replaced item to the end", movesToEnd, "rewrite-in-place",
 		"rewrite-order rewrite-gone rewrite-leaves rewrite-keeps-time rewrite-refuses rewrite-swaps rewrite-rows " +
-			"rewrite-bytes rewrite-unlocked rewrite-context rewrite-concurrent? expired"},
+			"rewrite-bytes rewrite-unlocked rewrite-context rewrite-isolated rewrite-concurrent? expired"},
 	{"sorts by the second of the last change", sortsByChange, "rewrite-keeps-time", ""},
 	{"never removes", neverRemoves, "rewrite-removes",
 		"rewrite-order rewrite-gone rewrite-batches rewrite-leaves rewrite-swaps rewrite-rows rewrite-empty " +

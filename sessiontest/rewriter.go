@@ -817,26 +817,25 @@ var rewriteIsolated = check{
 	harm: "A message that two users have both sent is changed in the conversation of the other.",
 	run: func(t *tester) {
 		t.freshRewriter()
-		equal := object("the same", "in all sessions")
+		one, two := object("the same", "in all sessions"), object("this too", "is the same")
 		held := t.heldSessions()
+		for _, s := range held {
+			s.clear()
+			s.add(one, two)
+		}
 		// Each session is changed in its turn. A change that a turn makes in
 		// another session is seen only if the turn of the other one comes
 		// later, so the second round goes the other way.
-		for range 2 {
-			for _, s := range held {
-				s.clear()
-				s.add(equal)
-			}
-			for _, s := range held {
-				s.want(equal)
-				s.exchange(1, equal, s.mark("replaced"))
-			}
-			for _, s := range held {
-				s.want(s.mark("replaced"))
-			}
-			slices.Reverse(held)
+		for _, s := range held {
+			s.want(one, two)
+			s.exchange(1, two, s.mark("two"))
+		}
+		for _, s := range slices.Backward(held) {
+			s.want(one, s.mark("two"))
+			s.exchange(1, one, s.mark("one"))
 		}
 		for _, s := range held {
+			s.want(s.mark("one"), s.mark("two"))
 			s.clear()
 		}
 	},
