@@ -116,9 +116,11 @@ func (r *Report) add(c *call, j judged) {
 	}
 }
 
-// sealingTime returns the time of a token. A time after the year 9999, which
-// could not be formatted and encoded, becomes the end of that year.
+// lastSecond is 9999-12-31 23:59:59 UTC. A later time could not be formatted and
+// encoded.
+const lastSecond = 253402300799
+
+// sealingTime returns the time of a token, or lastSecond if that is earlier.
 func sealingTime(seconds uint64) time.Time {
-	end := time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC).Unix()
-	return time.Unix(int64(min(seconds, uint64(end))), 0).UTC()
+	return time.Unix(int64(min(seconds, lastSecond)), 0).UTC()
 }

@@ -9,6 +9,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"hash"
+	"sync"
 
 	"github.com/fernet/fernet-go"
 
@@ -122,22 +124,41 @@ func decodeToken(text []byte) ([]byte, error) {
 // seconds. It can be any number.
 func tokenTime(token []byte) uint64 { return binary.BigEndian.Uint64(token[1:]) }
 
+// opener opens the tokens of one key, one at a time. To make it takes a seventh
+// of the time of opening a token of 1 kB, so a Sealer keeps a few.
+type opener struct {
+	mac   hash.Hash    // HMAC-SHA256 under the first half of the key
+	block cipher.Block // AES-128 under the second half
+}
+
+// openers returns a pool of openers for these keys: each *[]opener in it has
+// one for each key.
+func openers(keys []fernet.Key) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		openers := make([]opener, len(keys))
+		for i, key := range keys {
+			block, _ := aes.NewCipher(key[keySize/2:]) // 16 bytes are a key of AES-128
+			openers[i] = opener{hmac.New(sha256.New, key[:keySize/2]), block}
+		}
+		return &openers
+	}}
+}
+
 // openToken opens a decoded token under the first key that has signed it, and
 // returns the index of that key. It overwrites the token, and the payload is a
 // part of it. The error is an ErrUndecryptable.
-func openToken(token []byte, keys []fernet.Key) (payload []byte, key int, err error) {
+func openToken(token []byte, keys []opener) (payload []byte, key int, err error) {
 	signed, tag := token[:len(token)-sha256.Size], token[len(token)-sha256.Size:]
-	for i := range keys {
-		mac := hmac.New(sha256.New, keys[i][:keySize/2])
-		mac.Write(signed)
-		if !hmac.Equal(mac.Sum(nil), tag) {
+	for i, k := range keys {
+		k.mac.Reset()
+		k.mac.Write(signed)
+		if !hmac.Equal(k.mac.Sum(nil), tag) {
 			continue
 		}
 		// The token is this key's. Decryption overwrites the ciphertext, so no
 		// other key may be tried afterwards.
-		block, _ := aes.NewCipher(keys[i][keySize/2:]) // 16 bytes are a key of AES-128
 		padded := signed[tokenHeader:]
-		cipher.NewCBCDecrypter(block, signed[tokenPrefix:tokenHeader]).CryptBlocks(padded, padded)
+		cipher.NewCBCDecrypter(k.block, signed[tokenPrefix:tokenHeader]).CryptBlocks(padded, padded)
 		n := int(padded[len(padded)-1])
 		if n < 1 || n > aes.BlockSize || bytes.Count(padded[len(padded)-n:], padded[len(padded)-1:]) != n {
 			return nil, 0, ErrUndecryptable

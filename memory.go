@@ -37,9 +37,7 @@ type memoryRow struct {
 
 // NewMemorySession returns an empty session. Unlike sessions of a database, two
 // MemorySessions are two sessions even if their IDs are equal.
-func NewMemorySession(sessionID string) *MemorySession {
-	return &MemorySession{id: sessionID}
-}
+func NewMemorySession(sessionID string) *MemorySession { return &MemorySession{id: sessionID} }
 
 // SessionID returns the ID that NewMemorySession was given.
 func (s *MemorySession) SessionID() string { return s.id }

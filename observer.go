@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -80,11 +81,7 @@ func (e Event) LogValue() slog.Value {
 	for _, reason := range dropReasons {
 		counts = append(counts, slog.Int("dropped_"+reason.name, e.Dropped(reason.err)))
 	}
-	for _, count := range counts {
-		if count.Value.Int64() != 0 {
-			attrs = append(attrs, count)
-		}
-	}
+	attrs = append(attrs, slices.DeleteFunc(counts, func(count slog.Attr) bool { return count.Value.Int64() == 0 })...)
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
 	}

@@ -1,6 +1,7 @@
 package encsession
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"sync"
@@ -48,25 +49,17 @@ func each[T any, W work[T]](ctx context.Context, items []T, w W) error {
 // error. It returns the error of the lowest number that has one, or that of the
 // context. Only the caller's goroutine checks the context, since a context is
 // code of the caller and may panic. If it panics, the other goroutines end too.
-func forEach(ctx context.Context, n, workers int, do func(int) error) (first error) {
+func forEach(ctx context.Context, n, workers int, do func(int) error) error {
 	var next atomic.Int64
-	var mu sync.Mutex
-	lowest := n // the number whose error is first
+	errs := make([]error, n)
 	work := func(stop func() error) {
 		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			err := stop()
-			if err == nil {
-				err = do(i)
+			if errs[i] = stop(); errs[i] == nil {
+				errs[i] = do(i)
 			}
-			if err == nil {
-				continue
+			if errs[i] != nil {
+				next.Store(int64(n))
 			}
-			next.Store(int64(n))
-			mu.Lock()
-			if i < lowest {
-				lowest, first = i, err
-			}
-			mu.Unlock()
 		}
 	}
 	var others sync.WaitGroup
@@ -76,5 +69,6 @@ func forEach(ctx context.Context, n, workers int, do func(int) error) (first err
 		others.Go(func() { work(func() error { return nil }) })
 	}
 	work(ctx.Err)
-	return
+	others.Wait()
+	return cmp.Or(errs...)
 }

@@ -12,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fernet/fernet-go"
 	"github.com/stretchr/testify/require"
 )
 
@@ -290,18 +289,12 @@ func TestTheNumberOfCoresDoesNotShow(t *testing.T) {
 	})
 }
 
-// paceOpenings makes every use of a session's keys take a millisecond; there is
-// one use for each item. So in a synctest bubble the goroutines keep in step.
-// It counts the uses.
-func paceOpenings(s *EncryptedSession) *atomic.Int64 {
-	opened := countOpenings(s)
-	sealer := &s.keys.Load().sealer
-	keys := sealer.keys
-	sealer.keys = func() []fernet.Key {
-		time.Sleep(time.Millisecond)
-		return keys()
-	}
-	return opened
+// paceUses makes every sealing and opening of an item take a millisecond. So in
+// a synctest bubble the goroutines keep in step. It counts them.
+func paceUses(s *EncryptedSession) *atomic.Int64 {
+	uses := countUses(s)
+	onUse(s, func() { time.Sleep(time.Millisecond) })
+	return uses
 }
 
 // asked is a context whose Err calls ask with the number of the call.
@@ -331,7 +324,7 @@ func TestACancelledContextStopsWorkSoon(t *testing.T) {
 			session := longSession(t, store)
 			require.NoError(t, session.AddItems(t.Context(), longItems(200)...))
 			most := int64(20 * runtime.GOMAXPROCS(0)) // only the caller's goroutine checks the context
-			opened := paceOpenings(session)
+			opened := paceUses(session)
 			items, err := session.GetItems(cancelledAfter(t.Context(), 20), 0)
 			require.ErrorIs(t, err, context.Canceled)
 			require.Nil(t, items)
@@ -404,7 +397,7 @@ func TestAPanicOfTheContextIsTheCallers(t *testing.T) {
 					return nil
 				}}
 			}
-			opened := paceOpenings(session)
+			opened := paceUses(session)
 			quiet := func() {
 				t.Helper()
 				before := opened.Load()

@@ -126,14 +126,10 @@ func (s *EncryptedSession) operate(ctx context.Context, c *call, decide func(loo
 // as SQLite may lock them all out during a batch, and may let none of them in
 // if the next batch follows at once.
 func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	waiting, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-waiting.Done()
+	return ctx.Err()
 }
 
 // Rekey seals again, under the current key, every item that an older key opens,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/fernet/fernet-go"
@@ -24,8 +25,9 @@ const NoExpiry time.Duration = -1
 // a key, however it is printed. [NewSealer] makes one; the zero Sealer returns
 // errors.
 type Sealer struct {
-	ttl  time.Duration
-	keys hidden[[]fernet.Key] // of this session: the current key, then the older ones
+	ttl     time.Duration
+	keys    hidden[[]fernet.Key] // of this session: the current key, then the older ones
+	openers hidden[*sync.Pool]   // of these keys
 }
 
 // NewSealer returns the Sealer of a session. It seals under the key that is
@@ -58,7 +60,7 @@ func newSealer(sessionID string, ring Keyring, ttl time.Duration) (Sealer, error
 			return Sealer{}, fmt.Errorf("older key %d: %w", i, err)
 		}
 	}
-	return Sealer{ttl: ttl, keys: hide(keys)}, nil
+	return Sealer{ttl: ttl, keys: hide(keys), openers: hide(openers(keys))}, nil
 }
 
 func checkTTL(ttl time.Duration) error {
@@ -174,7 +176,10 @@ func (s *Sealer) authenticate(stored Item) (opened, error) {
 		return opened{key: noKey}, err
 	}
 	sealed := tokenTime(token)
-	payload, key, err := openToken(token, s.keys())
+	pool := s.openers()
+	keys := pool.Get().(*[]opener)
+	defer pool.Put(keys)
+	payload, key, err := openToken(token, *keys)
 	if err != nil {
 		return opened{sealed: sealed, key: noKey}, err
 	}

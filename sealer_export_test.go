@@ -11,7 +11,7 @@ import (
 // SealerOf returns a Sealer with these derived keys. No master key has to be
 // found for them.
 func SealerOf(ttl time.Duration, keys ...fernet.Key) *Sealer {
-	return &Sealer{ttl: ttl, keys: hide(keys)}
+	return &Sealer{ttl: ttl, keys: hide(keys), openers: hide(openers(keys))}
 }
 
 // SealAt seals any payload as of this time.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,17 +14,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// countOpenings counts how often a session uses its keys, which is once for
-// each opening.
-func countOpenings(s *EncryptedSession) *atomic.Int64 {
-	var opened atomic.Int64
+// onUse calls f whenever a session seals or opens an item.
+func onUse(s *EncryptedSession, f func()) {
 	sealer := &s.keys.Load().sealer
-	keys := sealer.keys
-	sealer.keys = func() []fernet.Key {
-		opened.Add(1)
-		return keys()
-	}
-	return &opened
+	keys, openers := sealer.keys, sealer.openers
+	sealer.keys = func() []fernet.Key { f(); return keys() }
+	sealer.openers = func() *sync.Pool { f(); return openers() }
+}
+
+// countUses counts how often a session seals or opens an item.
+func countUses(s *EncryptedSession) *atomic.Int64 {
+	var uses atomic.Int64
+	onUse(s, func() { uses.Add(1) })
+	return &uses
 }
 
 // countingStore counts the reads, and the items that they have returned.
@@ -57,7 +60,7 @@ func TestUnreadableItemsCostLittle(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, right.AddItems(t.Context(), slices.Repeat([]Item{Item(`{}`)}, 500)...))
 				require.NoError(t, foreign.AddItems(t.Context(), slices.Repeat([]Item{Item(`{}`)}, unreadable)...))
-				opened := countOpenings(right)
+				opened := countUses(right)
 				store.reads, store.items = 0, 0 // the first AddItems of right has looked at the history
 				items, err := right.GetItems(t.Context(), limit)
 				require.NoError(t, err)
@@ -92,7 +95,7 @@ func TestAHistoryThatIsUnreadableIsOpenedOnce(t *testing.T) {
 		foreign, err := New(store, wrong, WithUnreadableHistory())
 		require.NoError(t, err)
 		require.NoError(t, foreign.AddItems(t.Context(), slices.Repeat([]Item{Item(`{}`)}, 100)...))
-		opened := countOpenings(session)
+		opened := countUses(session)
 		items, err := session.GetItems(t.Context(), limit)
 		require.NoError(t, err)
 		want := 2
@@ -125,7 +128,7 @@ func TestEqualItemsAreOpenedOnceEach(t *testing.T) {
 		for range 20 {
 			require.NoError(t, store.AddItems(t.Context(), stored[0], stored[0], stored[2], stored[1], stored[2], stored[2]))
 		}
-		opened := countOpenings(session)
+		opened := countUses(session)
 		items, err := session.GetItems(t.Context(), limit)
 		require.NoError(t, err)
 		require.Len(t, items, limit)
