@@ -74,9 +74,9 @@ func (s *EncryptedSession) audit(ctx context.Context, c *call) (Report, error) {
 		if stored, err = s.store().GetItems(ctx, 0); err != nil {
 			err = fmt.Errorf("store: %w", err)
 		}
-		now := unixTime(time.Now())
+		now, openers := unixTime(time.Now()), c.keys.sealer.openers()
 		for i := 0; i < len(stored) && err == nil; i++ {
-			report.add(c, s.judge(c.keys, stored[i], now))
+			report.add(c, s.judge(c.keys, stored[i], now, openers))
 			err = ctx.Err()
 		}
 	}

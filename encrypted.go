@@ -171,6 +171,8 @@ type sealing struct {
 	now    uint64
 }
 
+func (w sealing) worker() sealing { return w }
+
 func (sealing) size(item *Item) int { return len(*item) }
 
 func (w sealing) do(_ int, item *Item) (err error) {

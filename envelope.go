@@ -10,7 +10,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash"
-	"sync"
 
 	"github.com/fernet/fernet-go"
 
@@ -125,40 +124,35 @@ func decodeToken(text []byte) ([]byte, error) {
 func tokenTime(token []byte) uint64 { return binary.BigEndian.Uint64(token[1:]) }
 
 // opener opens the tokens of one key, one at a time. To make it takes a seventh
-// of the time of opening a token of 1 kB, so a Sealer keeps a few.
+// of the time of opening a token of 1 kB, so calls that open many tokens keep it.
 type opener struct {
-	mac   hash.Hash    // HMAC-SHA256 under the first half of the key
-	block cipher.Block // AES-128 under the second half
-}
-
-// openers returns a pool of openers for these keys: each *[]opener in it has
-// one for each key.
-func openers(keys []fernet.Key) *sync.Pool {
-	return &sync.Pool{New: func() any {
-		openers := make([]opener, len(keys))
-		for i, key := range keys {
-			block, _ := aes.NewCipher(key[keySize/2:]) // 16 bytes are a key of AES-128
-			openers[i] = opener{hmac.New(sha256.New, key[:keySize/2]), block}
-		}
-		return &openers
-	}}
+	mac   hash.Hash         // HMAC-SHA256 under the first half of the key; nil before the first token
+	block cipher.Block      // AES-128 under the second half; likewise
+	sum   [sha256.Size]byte // memory for a MAC
 }
 
 // openToken opens a decoded token under the first key that has signed it, and
-// returns the index of that key. It overwrites the token, and the payload is a
-// part of it. The error is an ErrUndecryptable.
-func openToken(token []byte, keys []opener) (payload []byte, key int, err error) {
+// returns the index of that key. There is an opener for each key, of which it
+// makes those that it needs. It overwrites the token, and the payload is a part
+// of it. The error is an ErrUndecryptable.
+func openToken(token []byte, keys []fernet.Key, openers []opener) (payload []byte, key int, err error) {
 	signed, tag := token[:len(token)-sha256.Size], token[len(token)-sha256.Size:]
-	for i, k := range keys {
-		k.mac.Reset()
-		k.mac.Write(signed)
-		if !hmac.Equal(k.mac.Sum(nil), tag) {
+	for i := range keys {
+		o := &openers[i]
+		if o.mac == nil {
+			o.mac = hmac.New(sha256.New, keys[i][:keySize/2])
+			o.block, _ = aes.NewCipher(keys[i][keySize/2:]) // 16 bytes are a key of AES-128
+		} else {
+			o.mac.Reset()
+		}
+		o.mac.Write(signed)
+		if !hmac.Equal(o.mac.Sum(o.sum[:0]), tag) {
 			continue
 		}
 		// The token is this key's. Decryption overwrites the ciphertext, so no
 		// other key may be tried afterwards.
 		padded := signed[tokenHeader:]
-		cipher.NewCBCDecrypter(k.block, signed[tokenPrefix:tokenHeader]).CryptBlocks(padded, padded)
+		cipher.NewCBCDecrypter(o.block, signed[tokenPrefix:tokenHeader]).CryptBlocks(padded, padded)
 		n := int(padded[len(padded)-1])
 		if n < 1 || n > aes.BlockSize || bytes.Count(padded[len(padded)-n:], padded[len(padded)-1:]) != n {
 			return nil, 0, ErrUndecryptable

@@ -19,13 +19,14 @@ func (s *EncryptedSession) guard(ctx context.Context, keys *keyset) error {
 	if s.unreadableHistory || keys.fits.Load() {
 		return nil
 	}
+	openers := keys.sealer.openers()
 	var stored []Item
 	var err error
 	for _, limit := range []int{1, guardItems} { // the newest item alone is nearly always enough
 		if stored, err = s.store().GetItems(ctx, limit); err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
-		opens := func(item Item) bool { o, _ := keys.sealer.authenticate(item); return o.key == current }
+		opens := func(item Item) bool { o, _ := keys.sealer.authenticate(item, openers); return o.key == current }
 		if len(stored) == 0 || slices.ContainsFunc(stored, opens) {
 			keys.fits.Store(true)
 			return nil
@@ -41,7 +42,7 @@ func (s *EncryptedSession) fit(keys *keyset, stored []Item) error {
 	now := unixTime(time.Now())
 	decided, authentic, plaintext := false, false, false
 	for _, item := range slices.Backward(stored) {
-		o, err := keys.sealer.authenticate(item)
+		o, err := keys.sealer.authenticate(item, keys.sealer.openers())
 		undecryptable := errors.Is(err, ErrUndecryptable)
 		authentic = authentic || err == nil
 		plaintext = plaintext || errors.Is(err, ErrPlaintext)

@@ -6,3 +6,11 @@ package encsession
 type hidden[T any] func() T
 
 func hide[T any](value T) hidden[T] { return func() T { return value } }
+
+// value returns the zero T if h is nil.
+func (h hidden[T]) value() (v T) {
+	if h != nil {
+		v = h()
+	}
+	return v
+}

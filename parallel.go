@@ -16,7 +16,8 @@ const parallelBytes = 64 << 10
 
 // work is the task that the func each does for one item. It may change the
 // item. It is a type and not a func so that it need not be on the heap.
-type work[T any] interface {
+type work[T, W any] interface {
+	worker() W        // the same task, for one goroutine
 	size(item *T) int // in bytes
 	do(i int, item *T) error
 }
@@ -24,35 +25,42 @@ type work[T any] interface {
 // each does the work for every item, on several goroutines if the items are
 // large enough together. It stops at the first error, and if the context is
 // done.
-func each[T any, W work[T]](ctx context.Context, items []T, w W) error {
+func each[T any, W work[T, W]](ctx context.Context, items []T, w W) error {
 	total := 0
 	for i := range items {
 		total += w.size(&items[i])
 	}
 	if total >= parallelBytes {
 		workers := min(runtime.GOMAXPROCS(0), len(items), 2*total/parallelBytes)
-		return forEach(ctx, len(items), workers, func(i int) error { return w.do(i, &items[i]) })
+		return forEach(ctx, len(items), workers, func() func(int) error {
+			mine := w.worker()
+			return func(i int) error { return mine.do(i, &items[i]) }
+		})
 	}
+	mine := w.worker()
 	for i := range items {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.do(i, &items[i]); err != nil {
+		if err := mine.do(i, &items[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// forEach calls do for every number below n, on several goroutines, and returns
-// when all calls have returned. It takes numbers in order, and none after an
-// error. It returns the error of the lowest number that has one, or that of the
-// context. Only the caller's goroutine checks the context, since a context is
-// code of the caller and may panic. If it panics, the other goroutines end too.
-func forEach(ctx context.Context, n, workers int, do func(int) error) error {
+// forEach calls a func for every number below n, on several goroutines, and
+// returns when all calls have returned. Each goroutine gets its func from
+// worker. forEach hands out numbers in order, and stops soon after an error. It
+// returns the error of the lowest number that has one. Only the caller's
+// goroutine checks the context, since a context is code of the caller and may
+// panic; its error counts for the number that is next there. If it panics, the
+// other goroutines end too.
+func forEach(ctx context.Context, n, workers int, worker func() func(int) error) error {
 	var next atomic.Int64
 	errs := make([]error, n)
-	work := func(stop func() error) {
+	run := func(stop func() error) {
+		do := worker()
 		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 			if errs[i] = stop(); errs[i] == nil {
 				errs[i] = do(i)
@@ -66,9 +74,9 @@ func forEach(ctx context.Context, n, workers int, do func(int) error) error {
 	defer others.Wait()
 	defer next.Store(int64(n)) // before the wait, in case the context panics
 	for range workers - 1 {
-		others.Go(func() { work(func() error { return nil }) })
+		others.Go(func() { run(func() error { return nil }) })
 	}
-	work(ctx.Err)
+	run(ctx.Err)
 	others.Wait()
 	return cmp.Or(errs...)
 }

@@ -50,6 +50,8 @@ type napping struct {
 	now, most *atomic.Int64
 }
 
+func (w napping) worker() napping { return w }
+
 func (w napping) size(*int) int { return w.bytes }
 
 func (w napping) do(int, *int) error {
@@ -80,6 +82,8 @@ type errand struct {
 	begun  *atomic.Int64
 	pacing time.Duration
 }
+
+func (w errand) worker() errand { return w }
 
 func (w errand) size(*int) int { return w.bytes }
 
@@ -112,6 +116,11 @@ func goroutine() (id int64) {
 	return id
 }
 
+// everywhere gives each goroutine of forEach the same func.
+func everywhere(do func(int) error) func() func(int) error {
+	return func() func(int) error { return do }
+}
+
 // TestAnErrorStopsAllGoroutines returns an error in the caller's goroutine
 // only, and then in the others only.
 func TestAnErrorStopsAllGoroutines(t *testing.T) {
@@ -120,7 +129,7 @@ func TestAnErrorStopsAllGoroutines(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				caller := goroutine()
 				var begun atomic.Int64
-				err := forEach(t.Context(), 1000, 7, func(int) error {
+				err := forEach(t.Context(), 1000, 7, everywhere(func(int) error {
 					begun.Add(1)
 					time.Sleep(time.Second) // so that all have begun
 					if (goroutine() == caller) == failsHere {
@@ -128,7 +137,7 @@ func TestAnErrorStopsAllGoroutines(t *testing.T) {
 					}
 					time.Sleep(time.Second) // so that the others have failed
 					return nil
-				})
+				}))
 				require.EqualError(t, err, "failed")
 				require.EqualValues(t, 7, begun.Load())
 			})
@@ -145,7 +154,7 @@ func TestForEachStopsWithItsContext(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var after atomic.Int64
-			err := forEach(ctx, 1000, workers, func(i int) error {
+			err := forEach(ctx, 1000, workers, everywhere(func(i int) error {
 				if i == 10 {
 					cancel()
 				}
@@ -154,7 +163,7 @@ func TestForEachStopsWithItsContext(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				return nil
-			})
+			}))
 			require.ErrorIs(t, err, context.Canceled)
 			require.Less(t, after.Load(), int64(2*workers))
 		})
@@ -164,22 +173,22 @@ func TestForEachStopsWithItsContext(t *testing.T) {
 func TestForEach(t *testing.T) {
 	for _, workers := range []int{1, 2, 7} {
 		calls := make([]atomic.Int64, 100)
-		require.NoError(t, forEach(t.Context(), len(calls), workers, func(i int) error {
+		require.NoError(t, forEach(t.Context(), len(calls), workers, everywhere(func(i int) error {
 			calls[i].Add(1)
 			return nil
-		}))
+		})))
 		for i := range calls {
 			require.EqualValues(t, 1, calls[i].Load())
 		}
 
 		var begun atomic.Int64
-		err := forEach(t.Context(), 1000, workers, func(i int) error {
+		err := forEach(t.Context(), 1000, workers, everywhere(func(i int) error {
 			begun.Add(1)
 			if i >= 10 {
 				return fmt.Errorf("item %d", i)
 			}
 			return nil
-		})
+		}))
 		require.EqualError(t, err, "item 10")
 		require.LessOrEqual(t, begun.Load(), int64(10+workers))
 	}
@@ -203,7 +212,7 @@ func TestForEachOutOfOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var last atomic.Int64
-				err := forEach(t.Context(), 1000, 2, func(i int) error {
+				err := forEach(t.Context(), 1000, 2, everywhere(func(i int) error {
 					last.Store(max(last.Load(), int64(i)))
 					if i == 10 || i == 11 {
 						time.Sleep(time.Second) // so that both are begun
@@ -218,7 +227,7 @@ func TestForEachOutOfOrder(t *testing.T) {
 						return tt.of11
 					}
 					return nil
-				})
+				}))
 				require.Equal(t, tt.want, err)
 				require.Less(t, last.Load(), int64(tt.wantNoneFor))
 			})
@@ -439,9 +448,12 @@ func BenchmarkParallel(b *testing.B) {
 			for b.Loop() {
 				for workers := 1; workers <= 2; workers++ {
 					start := time.Now()
-					err := forEach(context.Background(), n, workers, func(int) error {
-						_, err := sealer.open(sealed, unixTime(start))
-						return err
+					err := forEach(context.Background(), n, workers, func() func(int) error {
+						openers := sealer.openers()
+						return func(int) error {
+							_, err := sealer.open(sealed, unixTime(start), openers)
+							return err
+						}
 					})
 					if err != nil {
 						b.Fatal(err)

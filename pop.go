@@ -185,7 +185,7 @@ func (s *EncryptedSession) popIfKnown(ctx context.Context, keys *keyset, expecte
 		if bytes.Equal(stored, expected.stored) {
 			return expected
 		}
-		return s.judge(keys, stored, unixTime(time.Now()))
+		return s.judge(keys, stored, unixTime(time.Now()), keys.sealer.openers())
 	}
 	end, err := s.store().GetItems(ctx, 1)
 	if err != nil {

@@ -55,13 +55,13 @@ func (s *EncryptedSession) walk(ctx context.Context, c *call, first int, careful
 				return nil, false
 			}
 		}
-		now := unixTime(time.Now())
+		now, openers := unixTime(time.Now()), c.keys.sealer.openers()
 		looks := func(yield func(look) bool) {
 			for i, item := range stored {
 				if failed = ctx.Err(); failed != nil {
 					return
 				}
-				l := look{judged: s.judge(c.keys, bytes.Clone(item), now), at: i, position: position}
+				l := look{judged: s.judge(c.keys, bytes.Clone(item), now, openers), at: i, position: position}
 				position++
 				if barrier == nil && (errors.Is(l.err, ErrUndecryptable) || errors.Is(l.err, ErrMalformed)) {
 					barrier = fmt.Errorf("an item that is not encrypted was left alone, because it lies below one that cannot be read: %w", atPosition(l.position, l.err))
@@ -126,9 +126,12 @@ func (s *EncryptedSession) operate(ctx context.Context, c *call, decide func(loo
 // as SQLite may lock them all out during a batch, and may let none of them in
 // if the next batch follows at once.
 func pause(ctx context.Context, d time.Duration) error {
-	waiting, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	<-waiting.Done()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 	return ctx.Err()
 }
 
@@ -364,7 +367,7 @@ func (s *EncryptedSession) rewriteItems(ctx context.Context, c *call, first int,
 			}
 		}
 		more = true
-		for more && len(readables) > 0 { // once, or twice if edit wants few at first
+		for more && len(readables) > 0 && ctx.Err() == nil { // once, or twice if edit wants few at first
 			n := min(most, len(readables))
 			edited, more = edit(items[:n:n])
 			if err := checkEdit(n, edited); err != nil {

@@ -629,7 +629,10 @@ func TestOperationsLookAtTheirContextBetweenItems(t *testing.T) {
 			return s.DeleteItems(ctx, func(encsession.Item) bool { return false })
 		},
 		"RewriteItems": func(s *encsession.EncryptedSession, ctx context.Context) (int, error) {
-			return s.RewriteItems(ctx, 1000, func([]encsession.Item) ([]encsession.Item, bool) { return nil, true })
+			return s.RewriteItems(ctx, 1000, func(stored []encsession.Item) ([]encsession.Item, bool) {
+				t.Errorf("edit sees %d items of a batch of 100", len(stored))
+				return nil, true
+			})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -900,6 +903,29 @@ func TestOperationsPause(t *testing.T) {
 			})
 		})
 	}
+}
+
+// detached is a context that is never done, but has the deadline of another.
+type detached struct{ context.Context }
+
+func (detached) Done() <-chan struct{} { return nil }
+
+func (detached) Err() error { return nil }
+
+func TestAPauseEndsInADetachedContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFaultyStore()
+		slow := editedStore{store, func(int, []encsession.Item) error {
+			time.Sleep(time.Second)
+			return nil
+		}}
+		fill(t, store.MemorySession, 'a', 2500)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		changed, err := newSession(t, slow, rotated(t)).Rekey(detached{ctx})
+		require.NoError(t, err)
+		require.Equal(t, 2500, changed)
+	})
 }
 
 // TestNoPauseAfterABatchWithoutChanges uses a slow store and a session without

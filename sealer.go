@@ -2,10 +2,10 @@ package encsession
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/fernet/fernet-go"
@@ -25,9 +25,9 @@ const NoExpiry time.Duration = -1
 // a key, however it is printed. [NewSealer] makes one; the zero Sealer returns
 // errors.
 type Sealer struct {
-	ttl     time.Duration
-	keys    hidden[[]fernet.Key] // of this session: the current key, then the older ones
-	openers hidden[*sync.Pool]   // of these keys
+	ttl    time.Duration
+	keys   hidden[[]fernet.Key] // of this session: the current key, then the older ones
+	number int                  // of the keys
 }
 
 // NewSealer returns the Sealer of a session. It seals under the key that is
@@ -45,10 +45,7 @@ func NewSealer(sessionID string, keys Keyring, ttl time.Duration) (*Sealer, erro
 }
 
 func newSealer(sessionID string, ring Keyring, ttl time.Duration) (Sealer, error) {
-	if err := checkSessionID(sessionID); err != nil {
-		return Sealer{}, err
-	}
-	if err := checkTTL(ttl); err != nil {
+	if err := cmp.Or(checkSessionID(sessionID), checkTTL(ttl)); err != nil {
 		return Sealer{}, err
 	}
 	keys := make([]fernet.Key, 1+len(ring.Older))
@@ -60,7 +57,7 @@ func newSealer(sessionID string, ring Keyring, ttl time.Duration) (Sealer, error
 			return Sealer{}, fmt.Errorf("older key %d: %w", i, err)
 		}
 	}
-	return Sealer{ttl: ttl, keys: hide(keys), openers: hide(openers(keys))}, nil
+	return Sealer{ttl: ttl, keys: hide(keys), number: len(keys)}, nil
 }
 
 func checkTTL(ttl time.Duration) error {
@@ -115,17 +112,20 @@ func (s *Sealer) Open(stored Item) (Item, error) {
 	if err := s.check(); err != nil {
 		return nil, wrap("Open", err)
 	}
-	o, err := s.open(stored, unixTime(time.Now()))
+	o, err := s.open(stored, unixTime(time.Now()), s.openers())
 	if err != nil {
 		return nil, wrap("Open", err)
 	}
 	return o.payload, nil
 }
 
+// openers returns what one goroutine needs to open items.
+func (s *Sealer) openers() []opener { return make([]opener, s.number) }
+
 // open opens an envelope and judges it. If the error is ErrExpired, ErrFuture
 // or ErrMalformed, the envelope may still be authentic.
-func (s *Sealer) open(stored Item, now uint64) (opened, error) {
-	o, err := s.authenticate(stored)
+func (s *Sealer) open(stored Item, now uint64, openers []opener) (opened, error) {
+	o, err := s.authenticate(stored, openers)
 	if err == nil {
 		err = s.judge(o, now)
 	}
@@ -142,7 +142,7 @@ func (s *Sealer) Reseal(stored Item) (sealed Item, changed bool, err error) {
 	if err := s.check(); err != nil {
 		return nil, false, wrap("Reseal", err)
 	}
-	o, err := s.authenticate(stored)
+	o, err := s.authenticate(stored, s.openers())
 	if err == nil && o.key == current {
 		return bytes.Clone(stored), false, nil
 	}
@@ -170,16 +170,13 @@ const (
 // authenticate opens an envelope whatever its age and payload. Its errors are
 // ErrUndecryptable, ErrMalformed and ErrPlaintext. With ErrUndecryptable it
 // returns the time of the token too.
-func (s *Sealer) authenticate(stored Item) (opened, error) {
+func (s *Sealer) authenticate(stored Item, openers []opener) (opened, error) {
 	token, err := parseEnvelope(stored)
 	if err != nil {
 		return opened{key: noKey}, err
 	}
 	sealed := tokenTime(token)
-	pool := s.openers()
-	keys := pool.Get().(*[]opener)
-	defer pool.Put(keys)
-	payload, key, err := openToken(token, *keys)
+	payload, key, err := openToken(token, s.keys(), openers)
 	if err != nil {
 		return opened{sealed: sealed, key: noKey}, err
 	}

@@ -11,7 +11,7 @@ import (
 // SealerOf returns a Sealer with these derived keys. No master key has to be
 // found for them.
 func SealerOf(ttl time.Duration, keys ...fernet.Key) *Sealer {
-	return &Sealer{ttl: ttl, keys: hide(keys), openers: hide(openers(keys))}
+	return &Sealer{ttl: ttl, keys: hide(keys), number: len(keys)}
 }
 
 // SealAt seals any payload as of this time.
@@ -21,13 +21,13 @@ func (s *Sealer) SealAt(payload []byte, sealed time.Time) (Item, error) {
 
 // OpenAt opens an envelope as of this time.
 func (s *Sealer) OpenAt(stored Item, now time.Time) (Item, error) {
-	o, err := s.open(stored, unixTime(now))
+	o, err := s.open(stored, unixTime(now), s.openers())
 	return o.payload, err
 }
 
 // Authenticate opens an envelope whatever its age and payload. It also returns
 // the index of the key that has opened it.
 func (s *Sealer) Authenticate(stored Item) (payload []byte, sealed uint64, key int, err error) {
-	o, err := s.authenticate(stored)
+	o, err := s.authenticate(stored, s.openers())
 	return o.payload, o.sealed, o.key, err
 }

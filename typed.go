@@ -28,9 +28,6 @@ type TypedSession[T any] struct {
 // Typed returns a view of s whose items are values of T. T must encode to a
 // JSON object.
 func Typed[T any](s Session) TypedSession[T] {
-	if isNil(s) {
-		return TypedSession[T]{}
-	}
 	return TypedSession[T]{session: s}
 }
 
@@ -94,7 +91,7 @@ func (t TypedSession[T]) ClearSession(ctx context.Context) error {
 
 // store returns the session, or one whose methods return errors.
 func (t TypedSession[T]) store() Session {
-	if t.session == nil {
+	if isNil(t.session) {
 		return (*EncryptedSession)(nil)
 	}
 	return t.session
@@ -126,20 +123,10 @@ func (e *DecodeError) Error() string {
 
 // Item returns the item, which belongs to the caller. If the error is from
 // PopItem, the session does not hold the item any more.
-func (e *DecodeError) Item() Item {
-	if e.item == nil {
-		return nil
-	}
-	return e.item()
-}
+func (e *DecodeError) Item() Item { return e.item.value() }
 
 // Unwrap returns the error of encoding/json, which may quote the item.
-func (e *DecodeError) Unwrap() error {
-	if e.err == nil {
-		return nil
-	}
-	return e.err()
-}
+func (e *DecodeError) Unwrap() error { return e.err.value() }
 
 // encodeError is an error of encoding/json without its text, which may quote
 // the value.

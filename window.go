@@ -30,8 +30,8 @@ func (j judged) plaintext() bool {
 
 // judge judges an item of the store. A readable item that is not encrypted is
 // its own payload.
-func (s *EncryptedSession) judge(keys *keyset, stored Item, now uint64) judged {
-	o, err := keys.sealer.open(stored, now)
+func (s *EncryptedSession) judge(keys *keyset, stored Item, now uint64, openers []opener) judged {
+	o, err := keys.sealer.open(stored, now, openers)
 	if s.plaintext && errors.Is(err, ErrPlaintext) {
 		o.payload, err = stored, nil
 	}
@@ -60,9 +60,8 @@ func (s *EncryptedSession) newest(ctx context.Context, keys *keyset, limit int, 
 		if len(stored) == 0 {
 			keys.fits.Store(true) // an empty history
 		}
-		before := found
+		before, counted := found, 0
 		found = make([]judged, 0, len(stored))
-		counted := 0
 		for len(found) < len(stored) {
 			// If n more items must count, at least n more must be judged.
 			start, n := len(found), len(stored)-len(found)
@@ -76,7 +75,7 @@ func (s *EncryptedSession) newest(ctx context.Context, keys *keyset, limit int, 
 				}
 				found = append(found, j)
 			}
-			if err := each(ctx, found[start:], judging{s, keys, start, now}); err != nil {
+			if err := each(ctx, found[start:], judging{s, keys, start, now, nil}); err != nil {
 				return nil, err
 			}
 			for _, j := range found[start:] {
@@ -97,17 +96,20 @@ func (s *EncryptedSession) newest(ctx context.Context, keys *keyset, limit int, 
 // judging judges the items from position start on that have not been judged
 // yet.
 type judging struct {
-	s     *EncryptedSession
-	keys  *keyset
-	start int
-	now   uint64
+	s       *EncryptedSession
+	keys    *keyset
+	start   int
+	now     uint64
+	openers []opener
 }
+
+func (w judging) worker() judging { w.openers = w.keys.sealer.openers(); return w }
 
 func (judging) size(j *judged) int { return len(j.stored) }
 
 func (w judging) do(i int, j *judged) error {
 	if j.payload == nil && j.err == nil {
-		*j = w.s.judge(w.keys, j.stored, w.now)
+		*j = w.s.judge(w.keys, j.stored, w.now, w.openers)
 	}
 	if j.err != nil {
 		j.payload = nil // nobody wants it
@@ -128,8 +130,8 @@ func atPosition(position int, err error) error {
 }
 
 // wider returns the size of the window that follows one of size n: 2n plus
-// limit. So if the newest k items do not count, log2(k/limit)+2 windows are
-// enough. If the size would overflow, it returns 0, which means all items.
+// limit. So if the newest k items do not count, log2(k/limit+2) windows, rounded
+// up, are enough. If the size would overflow, it returns 0, which means all items.
 func wider(n, limit int) int {
 	if n > (math.MaxInt-limit)/2 {
 		return 0
