@@ -349,3 +349,13 @@ func readVectors(t testing.TB) vectors {
 	require.NotEmpty(t, v.AmbiguousKeys)
 	return v
 }
+
+// needsNoRaceDetector skips, under the race detector, a test that tries tens of
+// thousands of cases in one goroutine. The detector would find nothing in it,
+// and make it take minutes. CI also runs these tests without it.
+func needsNoRaceDetector(t *testing.T) {
+	t.Helper()
+	if raced {
+		t.Skip("not under the race detector")
+	}
+}

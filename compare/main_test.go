@@ -197,7 +197,7 @@ func TestRunThroughStoresWithPython(t *testing.T) {
 	if os.Getenv("ENCSESSION_PYTHON") == "" {
 		t.Skip("ENCSESSION_PYTHON does not name an interpreter that has openai-agents[encrypt]")
 	}
-	out, texts := runStores(t, os.Getenv)
+	out, texts := runStores(t, os.Getenv, "-rounds", "1")
 	require.Contains(t, out, "| Python ÷ encrypted, ")
 	require.Contains(t, texts, "Python EncryptedSession")
 	for _, o := range openers {

@@ -30,7 +30,7 @@ func generated(count int) []encsession.Item {
 // those that the test gave to the other side.
 func TestGeneratedItemsGoBothWays(t *testing.T) {
 	p := startPython(t)
-	items := generated(2000)
+	items := generated(1000)
 	d := fresh(t, p, pairs[0])
 	d.create(t)
 	for _, way := range []string{"Go to Python", "Python to Go"} {

@@ -39,7 +39,7 @@ func TestParsePythonKeyAgreesWithEveryPython(t *testing.T) {
 	p := startPython(t)
 	var source string
 	require.NoError(t, p.call(request{"do": "key_function"}, &source))
-	keys := masterKeys(50_000)
+	keys := masterKeys(20_000)
 	decoded := map[generation][]*string{}
 	for _, g := range generations {
 		for _, key := range keys {

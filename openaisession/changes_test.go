@@ -19,6 +19,7 @@ import (
 // fields, one after another. Each time the JSON changes too, or AddItems says
 // that it does not. AddItems has no other complaint.
 func TestNoChangeIsInVain(t *testing.T) {
+	needsNoRaceDetector(t)
 	t.Parallel()
 	session, err := openaisession.New(encsession.NewMemorySession("user-123"))
 	require.NoError(t, err)

@@ -70,3 +70,13 @@ func (b broken) AddItems(context.Context, ...encsession.Item) error { return b.e
 func (b broken) PopItem(context.Context) (encsession.Item, error) { return nil, b.err }
 
 func (b broken) ClearSession(context.Context) error { return b.err }
+
+// needsNoRaceDetector skips, under the race detector, a test that tries
+// thousands of cases in one goroutine. The detector would find nothing in it,
+// and make it take minutes. CI also runs these tests without it.
+func needsNoRaceDetector(t *testing.T) {
+	t.Helper()
+	if raced {
+		t.Skip("not under the race detector")
+	}
+}

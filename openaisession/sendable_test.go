@@ -125,6 +125,7 @@ func sent(t testing.TB, session *openaisession.Session, limit int) []byte {
 // TestGeneratedHistories breaks 1,000 histories. The API refuses all of them as
 // they are. With the option it accepts each of them, at any limit.
 func TestGeneratedHistories(t *testing.T) {
+	needsNoRaceDetector(t)
 	t.Parallel() // this test and TestNoChangeIsInVain take longest
 	byRule := map[apitest.Rule]int{}
 	for seed := range uint64(1000) {

@@ -110,7 +110,7 @@ var brokenStores = []struct {
 	{"clears all sessions", clearsAll, "clear", "isolation rewrite-isolated reopened listed expired"},
 	{"does not clear", clearsNothing, "clear",
 		"empty-session handles isolation rewrite-added rewrite-gone rewrite-swaps rewrite-rows rewrite-bytes " +
-			"rewrite-unlocked rewrite-more rewrite-context rewrite-empty rewrite-isolated rewrite-concurrent reopened " +
+			"rewrite-unlocked rewrite-more rewrite-context rewrite-empty rewrite-concurrent reopened " +
 			"listed"},
 	{"has one history for each handle", hasOwnHistory, "handles",
 		"concurrent-adds concurrent-mix rewrite-added rewrite-gone rewrite-in-place rewrite-swaps rewrite-rows " +
@@ -125,7 +125,7 @@ var brokenStores = []struct {
 	{"takes IDs for patterns when it clears", clearsPattern, "isolation", "rewrite-isolated"},
 	{"refuses an ID, but reads under another", readsWhatItRefuses, "isolation", "rewrite-isolated listed"},
 	{"refuses an ID, but pops under another", popsWhatItRefuses, "isolation", "rewrite-isolated listed"},
-	{"refuses an ID, but clears under another", clearsWhatItRefuses, "isolation", "listed"},
+	{"refuses an ID, but clears under another", clearsWhatItRefuses, "isolation", "rewrite-isolated listed"},
 	{"ignores contexts", ignoresContexts, "cancelled-context", "rewrite-context"},
 	{"ignores deadlines", ignoresDeadlines, "cancelled-context", "rewrite-context"},
 	{"stores before it looks at the context", looksAtContextLate, "cancelled-context", ""},

@@ -14,7 +14,7 @@ var listed = check{
 	harm: "An operation over all sessions leaves one under the old key, or works on one that does not exist.",
 	run: func(t *tester) {
 		t.needsSessions()
-		held := t.heldSessions()
+		held := t.heldSessions(marked)
 		if len(held) == 0 {
 			t.Fatal("the store refuses all session IDs")
 		}

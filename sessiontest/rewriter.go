@@ -818,11 +818,7 @@ var rewriteIsolated = check{
 	run: func(t *tester) {
 		t.freshRewriter()
 		one, two := object("the same", "in all sessions"), object("this too", "is the same")
-		held := t.heldSessions()
-		for _, s := range held {
-			s.clear()
-			s.add(one, two)
-		}
+		held := t.heldSessions(func(handle) (encsession.Item, encsession.Item) { return one, two })
 		// Each session is changed in its turn. A change that a turn makes in
 		// another session is seen only if the turn of the other one comes
 		// later, so the second round goes the other way.

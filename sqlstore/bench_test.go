@@ -209,8 +209,11 @@ func (f *fixture) bareGet(b *testing.B, db *sql.DB, id string, limit int) (items
 // metric x-short is the quotient.
 func BenchmarkLongHistory(b *testing.B) {
 	onEachBench(b, func(b *testing.B, f *fixture) {
-		items := benchItems(1000)
-		for range 100 {
+		items, thousands := benchItems(1000), 100
+		if testing.Short() {
+			thousands = 10
+		}
+		for range thousands {
 			add(b, f.Session("long"), items...)
 		}
 		add(b, f.Session("short"), items[:100]...)

@@ -15,7 +15,7 @@ var manyAdds = map[Dialect]int{SQLite: 2, PostgreSQL: 20, MySQL: 20}
 
 // TestReadsThroughTheIndex asks the database how it reads the newest 50 of
 // 10,000 rows. It must use the index, and read only the rows that it returns,
-// or a few more.
+// or a few more. It also asks how the database reads the second page of a pass.
 func TestReadsThroughTheIndex(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
@@ -38,6 +38,7 @@ func TestReadsThroughTheIndex(t *testing.T) {
 				case MySQL:
 					f.requireMySQLPlan(t, query)
 				}
+				f.requirePassPlan(t, by)
 			})
 		}
 	})
@@ -100,55 +101,43 @@ func (f *fixture) requireMySQLPlan(t *testing.T, query string) {
 	f.requireFewReads(t, query, "long", "long", 50)
 }
 
-// TestPassesReadThroughTheIndex asks the database how it reads the second page
-// of a pass over 10,000 rows. It must read only the rows of the page. If a
-// found index ends at the time, it may also read the rows that have the same
-// time as the row before the page.
-func TestPassesReadThroughTheIndex(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
-		for _, by := range append([]tablesOf{ours}, madeByPython[b.dialect]...) {
-			t.Run(by.name, func(t *testing.T) {
-				f := newFixture(t, b, by)
-				for range manyAdds[b.dialect] {
-					add(t, f.Session("long"), numbered(1, 500)...)
-					add(t, f.Session("other"), numbered(1, 500)...)
-				}
-				f.exec(t, map[Dialect]string{SQLite: "SELECT 1", PostgreSQL: "ANALYZE {messages}", MySQL: "ANALYZE TABLE {messages}"}[b.dialect])
-				var query string
-				args := []any{"long", "long"}
-				require.NoError(t, f.Session("long").read(t.Context(), func(tx transaction) error {
-					_, second, err := tx.page(t.Context(), place{}, 200, 200)
-					require.True(t, second.inside)
-					text, behind := tx.layout.pageQuery(second)
-					query, args = f.tables.fill(text), append(append(args, behind...), 50)
-					return err
-				}))
-				switch b.dialect {
-				case SQLite:
-					plan := strings.Join(f.column(t, 3, "EXPLAIN QUERY PLAN "+query, args...), "\n")
-					where := "idx_" + f.messages + "_session_id (session_id=? AND id<?)"
-					if by.name == bySQLAlchemyOnSQLite.name {
-						where = "idx_" + f.messages + "_session_time (session_id=? AND created_at<?)"
-					}
-					require.Contains(t, plan, "SEARCH "+f.messages+" USING INDEX "+where)
-					require.NotContains(t, plan, "TEMP B-TREE")
-				case PostgreSQL:
-					plan := strings.Join(f.column(t, 0, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) "+query, args...), "\n")
-					require.Contains(t, plan, "Index Scan Backward using idx_"+f.messages+"_session_time")
-					require.NotContains(t, plan, "Seq Scan")
-					if by.name == ours.name {
-						require.NotContains(t, plan, "Sort")
-						require.NotContains(t, plan, "Rows Removed")
-						require.Contains(t, plan, "(actual rows=50 loops=1)")
-					} else {
-						require.Contains(t, plan, "Incremental Sort")
-					}
-				case MySQL:
-					f.requireFewReads(t, query, args...)
-				}
-			})
+// requirePassPlan asks the database how it reads the second page of a pass. It
+// must read only the rows of the page. If a found index ends at the time, it may
+// also read the rows that have the same time as the row before the page.
+func (f *fixture) requirePassPlan(t *testing.T, by tablesOf) {
+	f.exec(t, map[Dialect]string{SQLite: "SELECT 1", PostgreSQL: "ANALYZE {messages}", MySQL: "ANALYZE TABLE {messages}"}[f.dialect])
+	var query string
+	args := []any{"long", "long"}
+	require.NoError(t, f.Session("long").read(t.Context(), func(tx transaction) error {
+		_, second, err := tx.page(t.Context(), place{}, 200, 200)
+		require.True(t, second.inside)
+		text, behind := tx.layout.pageQuery(second)
+		query, args = f.tables.fill(text), append(append(args, behind...), 50)
+		return err
+	}))
+	switch f.dialect {
+	case SQLite:
+		plan := strings.Join(f.column(t, 3, "EXPLAIN QUERY PLAN "+query, args...), "\n")
+		where := "idx_" + f.messages + "_session_id (session_id=? AND id<?)"
+		if by.name == bySQLAlchemyOnSQLite.name {
+			where = "idx_" + f.messages + "_session_time (session_id=? AND created_at<?)"
 		}
-	})
+		require.Contains(t, plan, "SEARCH "+f.messages+" USING INDEX "+where)
+		require.NotContains(t, plan, "TEMP B-TREE")
+	case PostgreSQL:
+		plan := strings.Join(f.column(t, 0, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) "+query, args...), "\n")
+		require.Contains(t, plan, "Index Scan Backward using idx_"+f.messages+"_session_time")
+		require.NotContains(t, plan, "Seq Scan")
+		if by.name == ours.name {
+			require.NotContains(t, plan, "Sort")
+			require.NotContains(t, plan, "Rows Removed")
+			require.Contains(t, plan, "(actual rows=50 loops=1)")
+		} else {
+			require.Contains(t, plan, "Incremental Sort")
+		}
+	case MySQL:
+		f.requireFewReads(t, query, args...)
+	}
 }
 
 // column returns a column of the rows that a query finds, as text.

@@ -89,7 +89,7 @@ func (t transaction) newestAmong(ctx context.Context, limit, window int, withID 
 		}
 		seen++
 		if isJSON(data) {
-			r.data = memory.copy(data)
+			r.data = memory.copy(data, limit-len(found))
 			found = append(found, r)
 		}
 	}
@@ -105,15 +105,18 @@ func (t transaction) newestAmong(ctx context.Context, limit, window int, withID 
 const blockSize = 64 << 10
 
 // blocks copies items into blocks of memory. A new block is as large as all
-// items before it, so that at most half of the memory stays unused.
+// items before it, so that at most half of the memory stays unused. It is
+// smaller if the items to come will not need it.
 type blocks struct {
 	block  []byte
 	copied int // bytes
 }
 
-func (b *blocks) copy(data []byte) Item {
+// copy copies an item. No more than left items are to come, with this one.
+func (b *blocks) copy(data []byte, left int) Item {
 	if len(data) > cap(b.block)-len(b.block) {
-		b.block = make([]byte, 0, max(len(data), min(b.copied, blockSize)))
+		expected := len(data) * min(left, blockSize/len(data)+1)
+		b.block = make([]byte, 0, max(len(data), min(b.copied, blockSize, expected)))
 	}
 	b.copied += len(data)
 	start := len(b.block)

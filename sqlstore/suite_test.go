@@ -50,7 +50,12 @@ func TestSuite(t *testing.T) {
 						store = f.secondHandle(t)
 					}))
 				})
-				if other || by.name != ours.name && by.name != inLatin1.name {
+				// In MySQL, envelopes go into the tables that hold little but ASCII.
+				forEnvelopes := ours.name
+				if b.dialect == MySQL {
+					forEnvelopes = inLatin1.name
+				}
+				if other || by.name != forEnvelopes {
 					return
 				}
 				t.Run("encrypted", func(t *testing.T) {
@@ -58,9 +63,6 @@ func TestSuite(t *testing.T) {
 						return encrypt(t, f.Session(sessionID))
 					})
 				})
-				if by.name != ours.name {
-					return
-				}
 				t.Run("secrets", func(t *testing.T) {
 					sessiontest.RunEncrypted(t, func(t *testing.T, sessionID string) (decorator, store encsession.Session) {
 						return encrypt(t, f.Session(sessionID)), f.Session(sessionID)

@@ -1,0 +1,5 @@
+//go:build !race
+
+package jsonobject
+
+const raced = false

@@ -1,0 +1,5 @@
+//go:build !race
+
+package openaisession_test
+
+const raced = false

@@ -1,0 +1,5 @@
+//go:build race
+
+package encsession_test
+
+const raced = true
