@@ -162,7 +162,7 @@ start_mariadb() {
 		sed -n '/^INSERT INTO time_zone /,/^UNLOCK/p' | grep -v '^UNLOCK' >>"$servers_dir/mariadb.sql"
 	as_user mysql mariadbd --no-defaults --datadir="$servers_dir/mariadb" --bind-address=127.0.0.1 \
 		--port="$port" --socket="$servers_dir/mariadb/socket" --pid-file="$servers_dir/mariadb/mariadbd.pid" --skip-name-resolve \
-		--log-bin --log-bin-trust-function-creators --max-connections=200 --init-file="$servers_dir/mariadb.sql" \
+		--log-bin --log-bin-trust-function-creators --max-connections=200 --max-allowed-packet=4M --init-file="$servers_dir/mariadb.sql" \
 		>>"$servers_dir/mariadb.log" 2>&1 &
 	mariadb_pid=$!
 	wait_until_ready mariadb "$mariadb_pid" env MYSQL_PWD="$password" mariadb-admin --no-defaults \

@@ -45,6 +45,10 @@ type database interface {
 	// compared without the column's collation.
 	bytes(column string) string
 
+	// compared returns an expression for the bytes of an item in its column, or
+	// for a digest of them, and a func that gives the same of an item in Go.
+	compared() (column string, of func(Item) string)
+
 	// isText returns a condition that is true if a column holds text, the only
 	// thing that an ID can be. Found tables may hold NULL, and in SQLite values
 	// of any type.

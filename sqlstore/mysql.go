@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -37,6 +38,15 @@ func (*mysql) placeholders(query string) string { return query }
 // end.
 func (*mysql) bytes(column string) string {
 	return "CAST(CONVERT(" + column + " USING utf8mb4) AS BINARY)"
+}
+
+// compared gives the SHA-256, in hexadecimal digits. A statement that replaces
+// an item holds the new one too, and two items may be too large for a packet of
+// the server.
+func (d *mysql) compared() (column string, of func(Item) string) {
+	return "SHA2(" + d.bytes("message_data") + ", 256)", func(item Item) string {
+		return fmt.Sprintf("%x", sha256.Sum256(item))
+	}
 }
 
 func (*mysql) isText(column string) string { return column + " IS NOT NULL" }

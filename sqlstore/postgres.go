@@ -31,6 +31,10 @@ func (postgres) placeholders(query string) string {
 // means the same bytes.
 func (postgres) bytes(column string) string { return column + ` COLLATE "C"` }
 
+func (d postgres) compared() (column string, of func(Item) string) {
+	return d.bytes("message_data"), func(item Item) string { return string(item) }
+}
+
 func (postgres) isText(column string) string { return column + " IS NOT NULL" }
 
 // checked makes the statement fail if the client_encoding is not UTF8: it casts

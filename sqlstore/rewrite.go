@@ -238,12 +238,13 @@ func (t transaction) swapBatch(ctx context.Context, statement string, args []any
 		args = append(args, c.id)
 	}
 	args = append(args, t.sessionID)
+	database := t.tables.database
+	data, of := database.compared()
 	for _, c := range batch {
-		args = append(args, c.id, string(c.data))
+		args = append(args, c.id, of(c.data))
 	}
-	bytes := t.tables.database.bytes
-	n, err := t.exec(ctx, statement+" WHERE id IN ("+list("?", len(batch))+") AND "+bytes("session_id")+" = ? AND "+
-		bytes("message_data")+" = "+cases(len(batch))+"{checked}", args...)
+	n, err := t.exec(ctx, statement+" WHERE id IN ("+list("?", len(batch))+") AND "+database.bytes("session_id")+" = ? AND "+
+		data+" = "+cases(len(batch))+"{checked}", args...)
 	return int(n), err
 }
 

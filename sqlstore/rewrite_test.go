@@ -566,21 +566,23 @@ func TestRewriteSparesAnotherSession(t *testing.T) {
 	}, SQLite)
 }
 
-// TestRewriteOfTheLargestItem replaces an item of the largest size that the
-// server takes. The statement has it several times, so it fits into packets
-// only as parameters.
-func TestRewriteOfTheLargestItem(t *testing.T) {
+// TestRewriteOfLargeItems replaces and removes an item of the largest size that
+// the server takes, and one of half that size. The old item and the new one
+// together do not fit into a packet.
+func TestRewriteOfLargeItems(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		f := newFixture(t, b, ours)
 		s := f.Session("s")
-		size := f.count(t, "SELECT @@max_allowed_packet") - 4096 - 2
-		large := func(c string) Item { return Item(`"` + strings.Repeat(c, size) + `"`) }
-		add(t, s, large("a"))
-		require.Equal(t, 1, rewrite(t, s, 1, each(func(Item) Item { return large("b") })))
-		require.True(t, bytes.Equal(large("b"), pop(t, s)))
-		add(t, s, large("a"))
-		require.Equal(t, 1, rewrite(t, s, 1, each(remove)))
-		requireItems(t, s)
+		largest := f.count(t, "SELECT @@max_allowed_packet") - 4096 - 2
+		for _, size := range []int{largest/2 + 4096, largest} {
+			large := func(c string) Item { return Item(`"` + strings.Repeat(c, size) + `"`) }
+			add(t, s, large("a"))
+			require.Equal(t, 1, rewrite(t, s, 1, each(func(Item) Item { return large("b") })))
+			require.True(t, bytes.Equal(large("b"), pop(t, s)))
+			add(t, s, large("a"))
+			require.Equal(t, 1, rewrite(t, s, 1, each(remove)))
+			requireItems(t, s)
+		}
 	}, MySQL)
 }
 

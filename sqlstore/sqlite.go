@@ -35,6 +35,10 @@ func (*sqlite) placeholders(query string) string { return query }
 // bytes also makes text of a BLOB, which found tables may hold.
 func (*sqlite) bytes(column string) string { return "CAST(" + column + " AS TEXT) COLLATE BINARY" }
 
+func (d *sqlite) compared() (column string, of func(Item) string) {
+	return d.bytes("message_data"), func(item Item) string { return string(item) }
+}
+
 func (*sqlite) isText(column string) string { return "typeof(" + column + ") = 'text'" }
 
 func (*sqlite) checked() string { return "" }
