@@ -5,7 +5,7 @@
 test: # the tests of all modules; those that need a server skip
 	go test work
 
-race: # the same, as CI runs them
+race: # under the race detector; CI leaves it out of SQLite itself, to save time
 	go test -race work
 
 bench: # the root module, on one core

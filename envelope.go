@@ -124,7 +124,8 @@ func decodeToken(text []byte) ([]byte, error) {
 func tokenTime(token []byte) uint64 { return binary.BigEndian.Uint64(token[1:]) }
 
 // opener opens the tokens of one key, one at a time. To make it takes a seventh
-// of the time of opening a token of 1 kB, so calls that open many tokens keep it.
+// of the time of opening a token of 1 kB, so a goroutine that has many tokens to
+// open makes it once.
 type opener struct {
 	mac   hash.Hash         // HMAC-SHA256 under the first half of the key; nil before the first token
 	block cipher.Block      // AES-128 under the second half; likewise
@@ -132,9 +133,9 @@ type opener struct {
 }
 
 // openToken opens a decoded token under the first key that has signed it, and
-// returns the index of that key. There is an opener for each key, of which it
-// makes those that it needs. It overwrites the token, and the payload is a part
-// of it. The error is an ErrUndecryptable.
+// returns the index of that key. openers has one for each key; openToken fills
+// in those that it needs. It overwrites the token, and the payload is a part of
+// it. The error is an ErrUndecryptable.
 func openToken(token []byte, keys []fernet.Key, openers []opener) (payload []byte, key int, err error) {
 	signed, tag := token[:len(token)-sha256.Size], token[len(token)-sha256.Size:]
 	for i := range keys {

@@ -39,10 +39,10 @@ func (s *EncryptedSession) guard(ctx context.Context, keys *keyset) error {
 
 // fit judges the keys by the newest items. The current key opens none of these.
 func (s *EncryptedSession) fit(keys *keyset, stored []Item) error {
-	now := unixTime(time.Now())
+	now, openers := unixTime(time.Now()), keys.sealer.openers()
 	decided, authentic, plaintext := false, false, false
 	for _, item := range slices.Backward(stored) {
-		o, err := keys.sealer.authenticate(item, keys.sealer.openers())
+		o, err := keys.sealer.authenticate(item, openers)
 		undecryptable := errors.Is(err, ErrUndecryptable)
 		authentic = authentic || err == nil
 		plaintext = plaintext || errors.Is(err, ErrPlaintext)

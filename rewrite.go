@@ -75,7 +75,7 @@ func (s *EncryptedSession) walk(ctx context.Context, c *call, first int, careful
 			}
 		}
 		new, more, err := edit(stored, looks)
-		if failed = cmp.Or(failed, err); failed != nil {
+		if failed = cmp.Or(failed, err, ctx.Err()); failed != nil {
 			return nil, false
 		}
 		edited = time.Time{}

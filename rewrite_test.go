@@ -1217,6 +1217,33 @@ func TestEditSeesReadableItemsInBatches(t *testing.T) {
 	})
 }
 
+// heedless is a store that does not look at the context of RewriteItems.
+type heedless struct{ *encsession.MemorySession }
+
+func (s heedless) RewriteItems(ctx context.Context, first int, edit func([]encsession.Item) ([]encsession.Item, bool)) (int, error) {
+	return s.MemorySession.RewriteItems(context.WithoutCancel(ctx), first, edit)
+}
+
+// TestACancelledEditChangesNothing cancels the context in the first of two
+// calls of edit for one batch of the store.
+func TestACancelledEditChangesNothing(t *testing.T) {
+	store := stored(t, "rru") // the newest item is undecryptable, so the second batch of the store has two for edit
+	session := newSession(t, heedless{store.MemorySession}, testKey(t, 0))
+	want := getItems(t, session, 0)
+	require.Len(t, want, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	changed, err := session.RewriteItems(ctx, 1, func(stored []encsession.Item) ([]encsession.Item, bool) {
+		calls++
+		cancel()
+		return make([]encsession.Item, len(stored)), true
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Zero(t, changed)
+	require.Equal(t, 1, calls)
+	require.Equal(t, want, getItems(t, session, 0))
+}
+
 // TestRewriteItemsLeavesEqualItemsAlone returns the same items from edit, in
 // the same memory and in other memory.
 func TestRewriteItemsLeavesEqualItemsAlone(t *testing.T) {

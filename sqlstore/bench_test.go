@@ -205,8 +205,8 @@ func (f *fixture) bareGet(b *testing.B, db *sql.DB, id string, limit int) (items
 	return items
 }
 
-// BenchmarkLongHistory reads the newest 50 of 100,000 items, and of 100. The
-// metric x-short is the quotient.
+// BenchmarkLongHistory reads the newest 50 of 100,000 items (under -short, of
+// 10,000), and of 100. The metric x-short is the quotient.
 func BenchmarkLongHistory(b *testing.B) {
 	onEachBench(b, func(b *testing.B, f *fixture) {
 		items, thousands := benchItems(1000), 100
