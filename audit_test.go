@@ -119,9 +119,9 @@ func TestAuditErrors(t *testing.T) {
 	for name, tt := range map[string]struct {
 		session  *encsession.EncryptedSession
 		breakIt  func()
-		contexts int // how often the context is checked: by the decorator, by the store, and for each item
+		contexts int // how often the context is checked: by the decorator, also for each item and each batch, and by the store
 	}{
-		"Rewriter":     {newSession(t, store, testKey(t, 0)), func() { store.rewrite = fail }, 6},
+		"Rewriter":     {newSession(t, store, testKey(t, 0)), func() { store.rewrite = fail }, 7},
 		"four methods": {newSession(t, fourMethods{store}, testKey(t, 0)), func() { store.get = func(int) error { return fail() } }, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
