@@ -111,10 +111,10 @@ func (s *EncryptedSession) SessionID() string {
 // Unwrap returns the store, for methods that only the store has. The items in
 // it are envelopes.
 func (s *EncryptedSession) Unwrap() Session {
-	if s == nil || s.store == nil {
+	if s == nil {
 		return nil
 	}
-	return s.store()
+	return s.store.value()
 }
 
 // AddItems implements [Session]. It checks and seals all items before it calls

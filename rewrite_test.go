@@ -905,6 +905,14 @@ func TestOperationsPause(t *testing.T) {
 	}
 }
 
+// slow returns a store that takes a second for each batch.
+func slow(store *faultyStore) editedStore {
+	return editedStore{store, func(int, []encsession.Item) error {
+		time.Sleep(time.Second)
+		return nil
+	}}
+}
+
 // detached is a context that is never done, but has the deadline of another.
 type detached struct{ context.Context }
 
@@ -915,14 +923,10 @@ func (detached) Err() error { return nil }
 func TestAPauseEndsInADetachedContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFaultyStore()
-		slow := editedStore{store, func(int, []encsession.Item) error {
-			time.Sleep(time.Second)
-			return nil
-		}}
 		fill(t, store.MemorySession, 'a', 2500)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		changed, err := newSession(t, slow, rotated(t)).Rekey(detached{ctx})
+		changed, err := newSession(t, slow(store), rotated(t)).Rekey(detached{ctx})
 		require.NoError(t, err)
 		require.Equal(t, 2500, changed)
 	})
@@ -952,14 +956,10 @@ func TestNoPauseAfterABatchWithoutChanges(t *testing.T) {
 func TestAPauseIsForTheLastBatchAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFaultyStore()
-		slow := editedStore{store, func(int, []encsession.Item) error {
-			time.Sleep(time.Second)
-			return nil
-		}}
 		fill(t, store.MemorySession, 'o', 2000)
 		fill(t, store.MemorySession, 'a', 1000)
 		start := time.Now()
-		_, err := newSession(t, slow, rotated(t)).Rekey(t.Context())
+		_, err := newSession(t, slow(store), rotated(t)).Rekey(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 4*time.Second, time.Since(start), "three batches and one pause")
 	})
